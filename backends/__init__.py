@@ -1,0 +1,1 @@
+"""The methods. Nothing in here knows of gradio, plotly or demos."""

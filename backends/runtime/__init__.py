@@ -1,0 +1,1 @@
+"""What every method shares: device, model store, references, seeds, errors, files."""

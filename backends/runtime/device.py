@@ -1,0 +1,36 @@
+"""Which processor does the work, and in which number format."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+from backends.runtime.errors import UserError
+
+CHOICES = ("auto", "cuda", "mps", "cpu")
+
+
+def choose_device(wanted: str = "auto") -> torch.device:
+    """CUDA, then Apple's MPS, then CPU; or the one that is named, if this machine has it. Raises UserError."""
+    import torch
+
+    kind, _, index = wanted.partition(":")
+    if kind not in CHOICES or (index and not index.isdigit()):
+        raise UserError(f"Unknown device {wanted!r}: choose one of {', '.join(CHOICES)}.")
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if kind == "auto":
+        kind = next(name for name in ("cuda", "mps", "cpu") if present[name])
+    if not present[kind]:
+        raise UserError(f"This machine has no {kind} device: use --device auto.")
+    return torch.device(f"{kind}:{index}" if index else kind)
+
+
+def limit_threads(threads: int | None = None) -> None:
+    """Use as many threads as there are usable cores, and one for inter-op work: more only fight each other."""
+    import torch
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(threads or usable)
