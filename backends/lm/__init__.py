@@ -1,0 +1,1 @@
+"""Language-model ground: the bundled model, its corpus, perplexity, continuations."""
