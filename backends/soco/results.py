@@ -1,0 +1,138 @@
+"""What a run returns: plain numbers and arrays, and the sentence that says them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from backends.lm.perplexity import Perplexity, paired_error
+from backends.soco.settings import METHODS
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """Where parameters went. ranks: (layers, matrices) kept components, -1 where a matrix stays dense."""
+
+    kept: int
+    components: int
+    amplified: int
+    removed_linear: float  # share of the projections' parameters that is gone, deviation charged
+    removed_model: float  # share of the whole model's
+    linear_parameters: int
+    model_parameters: int
+    dense_parameters: int
+    ranks: np.ndarray
+    full_ranks: np.ndarray  # (layers, matrices)
+    matrices: tuple[str, ...]
+    flops: int  # per token, factored, projections and output head
+    dense_flops: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A method at a ratio on a text, beside the dense model on the same tokens.
+
+    anchor: the dense model's nats on the whole text, if they are known. A quick look at part of the text then tells the
+    ratio to dense, which hardly depends on which part it was, and `value` is that ratio times the anchor's perplexity.
+    """
+
+    method: str
+    percent: float
+    origin: str
+    text_label: str
+    perplexity: Perplexity
+    dense: Perplexity
+    accounting: Accounting
+    seconds: float
+    anchor: float | None = None
+
+    @property
+    def dense_value(self) -> float:
+        """The dense model's perplexity that this one is drawn beside."""
+        return math.exp(self.dense.nats if self.anchor is None else self.anchor)
+
+    @property
+    def value(self) -> float:
+        """Perplexity: dense times the paired ratio (a ratio estimate where only part of the text was read)."""
+        return self.dense_value * math.exp(min(self.excess, 700.0))
+
+    @property
+    def value_error(self) -> float:
+        """Standard error of `value`, from the paired differences to dense."""
+        return self.value * paired_error(self.perplexity, self.dense)
+
+    @property
+    def excess(self) -> float:
+        """ln(ppl / dense ppl), nats a token."""
+        return self.perplexity.nats - self.dense.nats
+
+    def summary(self) -> str:
+        if self.percent == 0:
+            return f"Nothing is removed: this is the dense model, perplexity {self.value:.2f}."
+        ratio = self.value / self.dense_value
+        return (
+            f"At {self.percent:g} % removed, {METHODS[self.method].label} reaches perplexity {self.value:.2f}, "
+            f"{ratio:.3f} ± {self.value_error / self.dense_value:.3f} times the dense model's {self.dense_value:.2f}."
+        )
+
+    def protocol(self) -> str:
+        p = self.perplexity
+        scaled = "" if self.anchor is None else "ratio to dense measured on "
+        return (
+            f"{scaled}{p.protocol(self.text_label)}: {p.value:.2f} against {self.dense.value:.2f}, "
+            f"{p.bits_per_byte:.3f} bits per byte · {self.origin} · {1000 * self.seconds:.0f} ms"
+        )
+
+
+@dataclass(frozen=True)
+class SpectrumView:
+    """One matrix's components: sigma, score (0 where dropped), kept; (p,) each."""
+
+    name: str
+    sigma: np.ndarray
+    scores: np.ndarray
+    kept: np.ndarray
+
+    def summary(self) -> str:
+        kept = int(self.kept.sum())
+        louder = int((self.scores[self.kept] > 1).sum())
+        last = int(np.flatnonzero(self.kept)[-1]) + 1 if kept else 0
+        order = "the largest ones" if last == kept else f"not only the largest: the last one kept is number {last}"
+        return f"{self.name}: {kept} of {len(self.sigma)} components are kept, {order}; {louder} of them are amplified."
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """Excess nats of one decision after another, from uniform truncation to the whole method."""
+
+    labels: tuple[str, ...]
+    excess: tuple[float, ...]
+    errors: tuple[float, ...]  # standard errors of `excess`, paired with the dense model by window
+
+    def summary(self) -> str:
+        total = self.excess[0] - self.excess[-1]
+        if total <= 0:
+            return f"Nothing is gained here: {self.excess[0]:.3f} nats before, {self.excess[-1]:.3f} after."
+        parts = [
+            f"{label} {100 * (before - after) / total:.0f} %"
+            for label, before, after in zip(self.labels[1:], self.excess, self.excess[1:], strict=False)
+        ]
+        return f"Of {total:.3f} nats gained over uniform truncation: " + ", ".join(parts) + "."
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Prefill throughput of dense and compressed, measured in turn in one run; tokens a second, medians."""
+
+    dense: float
+    compressed: float
+    repeats: int
+    tokens: int
+
+    def summary(self) -> str:
+        return (
+            f"{self.compressed:,.0f} tokens a second, {self.compressed / self.dense:.2f} times the dense model's "
+            f"{self.dense:,.0f} (prefill of {self.tokens:,} tokens, median of {self.repeats}, measured in turn)."
+        )

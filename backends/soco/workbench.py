@@ -1,0 +1,187 @@
+"""One language model on the bench: its factors, calibration statistics, texts and trained scores, each made once.
+
+Shared by all visitors and never changed by them: what a visitor asks for becomes a private compressed copy.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from backends.lm import texts
+from backends.lm.load import LanguageModel
+from backends.lm.perplexity import Perplexity, Windows, perplexity, rolling_windows
+from backends.lm.rebuild import projections
+from backends.runtime.errors import UserError
+from backends.runtime.files import cache_folder, whole_file
+from backends.soco.budget import Shapes, uniform
+from backends.soco.knots import Knot, knot_path, load_knot, lower_knot, pruned
+from backends.soco.materialise import Form, materialise
+from backends.soco.pool import Pool, calibration_windows
+from backends.soco.settings import KNOTS, METHODS
+from backends.soco.spectra import Basis, Factor, Spectrum, decompose, unscored
+from backends.soco.statistics import Statistics, collect
+
+STATISTICS_WINDOWS = 128
+POOL_WINDOWS = 1024
+QUICK_TOKENS = 2048
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A spectrum and how it came about: "trained", "truncated", or "pruned from 40 %"."""
+
+    spectrum: Spectrum
+    origin: str
+
+
+@dataclass
+class Workbench:
+    """Lazily built parts around one frozen language model. `name`: of its folder of trained scores."""
+
+    lm: LanguageModel
+    name: str
+    _made: dict[object, object] = field(default_factory=dict)
+    _locks: dict[object, threading.RLock] = field(default_factory=dict)
+
+    def once(self, key: object, make: Callable[[], T]) -> T:
+        """A part of the bench, made at its first use. One lock a part: a slow one keeps nobody from another."""
+        if key not in self._made:
+            with self._locks.setdefault(key, threading.RLock()):
+                if key not in self._made:
+                    self._made[key] = make()
+        return self._made[key]
+
+    @property
+    def shapes(self) -> Shapes:
+        return self.once(
+            "shapes", lambda: {n: (m.out_features, m.in_features) for n, m in projections(self.lm.model).items()}
+        )
+
+    # ---- calibration ------------------------------------------------------------------------------------------------
+
+    def windows_for_calibration(self) -> torch.Tensor:
+        return self.once("calibration", lambda: calibration_windows(self.lm, texts.calibration(), self.lm.context))
+
+    def statistics(self) -> Statistics:
+        """Gram matrices and output curvatures on 128 calibration windows; kept on disk between starts."""
+
+        def make() -> Statistics:
+            source = texts.calibration()
+            path = cache_folder() / "soco" / f"statistics-{self.lm.fingerprint}-{source.fingerprint}.safetensors"
+            if path.exists():
+                try:
+                    return _read_statistics(path)
+                except (SafetensorError, KeyError, ValueError):
+                    path.unlink()  # torn by an older version: make it again
+            made = collect(self.lm.model, self.windows_for_calibration()[:STATISTICS_WINDOWS])
+            _write_statistics(made, path)
+            return _read_statistics(path)  # rounded as it will be read next time
+
+        return self.once("statistics", make)
+
+    def pool(self) -> Pool:
+        """Training windows: those after the ones that the statistics saw."""
+        windows = self.windows_for_calibration()
+        return self.once("pool", lambda: Pool(self.lm, windows[STATISTICS_WINDOWS:][:POOL_WINDOWS]))
+
+    def factors(self, basis: Basis) -> dict[str, Factor]:
+        """All projections in one basis, in the model's own number format."""
+
+        def make() -> dict[str, Factor]:
+            statistics = None if basis == "plain" else self.statistics()
+            made = {}
+            for name, linear in projections(self.lm.model).items():
+                gram = statistics.gram(name) if statistics else None
+                curvature = statistics.curvatures[name] if basis == "two-sided" else None
+                factor = decompose(linear.weight, basis, gram, curvature)
+                made[name] = factor.to(linear.weight.dtype, linear.weight.device)
+            return made
+
+        return self.once(("factors", basis), make)
+
+    # ---- what a method decides --------------------------------------------------------------------------------------
+
+    def knot(self, method: str, percent: int) -> Knot:
+        """Trained scores that ship with this model. Raises UserError if the file is torn or of other weights."""
+
+        def make() -> Knot:
+            path = knot_path(self.name, method, percent)
+            knot = load_knot(path, self.shapes)
+            if knot.facts.get("model") != self.lm.fingerprint:
+                raise UserError(f"The trained scores {path.name} belong to other weights: remake them.")
+            return knot
+
+        return self.once(("knot", method, percent), make)
+
+    def trained(self, method: str) -> tuple[int, ...]:
+        """The ratios, in percent, for which trained scores ship."""
+        return self.once(
+            ("trained", method), lambda: tuple(k for k in KNOTS if knot_path(self.name, method, k).exists())
+        )
+
+    def decide(self, method: str, percent: float) -> Decision:
+        """What `method` keeps when `percent` of the parameters go."""
+        card = METHODS[method]
+        if not card.trained:
+            masks = uniform(self.shapes, percent / 100, deviation=False)
+            return Decision(unscored(card.basis, {n: torch.from_numpy(m) for n, m in masks.items()}), "truncated")
+        trained = self.trained(method)
+        if not trained:
+            raise UserError(f"{card.label} has no trained scores for this model: choose SVD or SVD-LLM.")
+        lower = lower_knot(percent, trained)
+        if lower is None:
+            raise UserError(f"{card.label} is trained from {trained[0]} % on: move the slider there or choose SVD-LLM.")
+        knot = self.knot(method, lower)
+        if abs(lower - percent) < 1e-9:
+            return Decision(knot.spectrum, "trained")
+        return Decision(pruned(knot, self.shapes, percent), f"pruned from {lower} %")
+
+    def compress(self, spectrum: Spectrum, form: Form = "merged") -> torch.nn.Module:
+        """A private compressed copy."""
+        return materialise(self.lm.model, self.factors(spectrum.basis), spectrum, form)
+
+    # ---- texts ------------------------------------------------------------------------------------------------------
+
+    def windows(self, text: texts.EvaluationText, quick: bool = False) -> Windows:
+        """A text cut for rolling perplexity; `quick`: 2,048 tokens evenly spread over it."""
+
+        def make() -> Windows:
+            documents = [self.lm.encode(d) for d in text.documents]
+            return rolling_windows(documents, self.lm.prefix, self.lm.context, text_bytes=text.bytes)
+
+        # A visitor's text is not kept: the bench lives as long as the server.
+        whole = make() if text.key == "yours" else self.once(("windows", text.key), make)
+        return whole.sample(QUICK_TOKENS) if quick else whole
+
+    def dense_perplexity(self, text: texts.EvaluationText, quick: bool = False) -> Perplexity:
+        def make() -> Perplexity:
+            return perplexity(self.lm.model, self.windows(text, quick))
+
+        return make() if text.key == "yours" else self.once(("dense", text.key, quick), make)
+
+
+def _write_statistics(statistics: Statistics, path: Path) -> None:
+    tensors = {f"gram.{n}": t.float() for n, t in statistics.grams.items()}
+    tensors |= {f"curvature.{n}": t.float() for n, t in statistics.curvatures.items()}
+    facts = json.dumps({"source_of": statistics.source_of, "tokens": statistics.tokens})
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, {"facts": facts})
+
+
+def _read_statistics(path: Path) -> Statistics:
+    with safe_open(path, "pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+        tensors = {name: file.get_tensor(name).double() for name in file.keys()}  # noqa: SIM118
+    grams = {n.removeprefix("gram."): t for n, t in tensors.items() if n.startswith("gram.")}
+    curvatures = {n.removeprefix("curvature."): t for n, t in tensors.items() if n.startswith("curvature.")}
+    return Statistics(grams, curvatures, facts["source_of"], facts["tokens"])
