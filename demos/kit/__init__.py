@@ -1,0 +1,1 @@
+"""What all panels share: the frame, the look, figures, links, export."""

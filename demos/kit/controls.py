@@ -1,0 +1,110 @@
+"""Controls and their validators, made from a Settings model: nothing about a range is written twice.
+
+    removed = control(SocoSettings, "removed")
+    removed.input(draw, [removed, method], ..., validator=validator(SocoSettings, "removed", "method"))
+
+A slider for a bounded number, radio buttons for up to six choices, a dropdown for more. The validator also runs for
+calls over HTTP, where NaN, booleans, null and values between steps would otherwise pass.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gradio as gr
+from annotated_types import Ge, Le, MultipleOf
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from backends.runtime.errors import UserError
+
+MOST_RADIO_CHOICES = 6
+
+
+def control(
+    model: type[BaseModel],
+    name: str,
+    labels: Mapping[Any, str] | None = None,
+    choices: list | None = None,
+    **extra: Any,
+) -> gr.components.Component:
+    """The component for one field. `labels` words its choices; `choices` narrows them, e.g. to a model's layers."""
+    field = model.model_fields[name]
+    unit = (field.json_schema_extra or {}).get("unit", "") if isinstance(field.json_schema_extra, dict) else ""
+    common = {"label": f"{field.title}, {unit}" if unit else field.title, "value": field.default} | extra
+    options = choices if choices is not None else list(typing.get_args(field.annotation))
+    if (options and typing.get_origin(field.annotation) is typing.Literal) or choices is not None:
+        worded = [((labels or {}).get(option, str(option)), option) for option in options]
+        kind = gr.Radio if len(worded) <= MOST_RADIO_CHOICES else gr.Dropdown
+        return kind(choices=worded, **common)
+    low, high, step = bounds(field)
+    if low is None or high is None:
+        raise ValueError(f"{model.__name__}.{name} needs both bounds to become a control")
+    if high - low > 10_000:
+        return gr.Number(
+            minimum=low, maximum=high, step=step, precision=0 if field.annotation is int else None, **common
+        )
+    return gr.Slider(low, high, step=step, precision=0 if step == int(step) else None, **common)
+
+
+def bounds(field: FieldInfo) -> tuple[float | None, float | None, float]:
+    """Lowest and highest value, and the step: a field's own, or 1 for a whole number, or a hundredth of the range."""
+    low = next((m.ge for m in field.metadata if isinstance(m, Ge)), None)
+    high = next((m.le for m in field.metadata if isinstance(m, Le)), None)
+    step = next((m.multiple_of for m in field.metadata if isinstance(m, MultipleOf)), None)
+    if step is None:
+        step = 1 if field.annotation is int else (high - low) / 100 if low is not None and high is not None else 1
+    return low, high, step
+
+
+def check(model: type[BaseModel], name: str, value: Any) -> str | None:
+    """What is wrong with a value, in one sentence, or None. Stricter than pydantic: a switch or a text is no number."""
+    field = model.model_fields[name]
+    if field.annotation in (int, float) and (isinstance(value, bool | str) or value is None):
+        return f"{field.title} must be a number."
+    try:
+        model.model_validate({name: value})
+    except ValidationError as error:
+        return f"{field.title}: {_plain(error)}."
+    return None
+
+
+def _plain(error: ValidationError) -> str:
+    return error.errors(include_input=False, include_url=False)[0]["msg"].removeprefix("Input ").rstrip(".")
+
+
+def validator(model: type[BaseModel], *names: str | None) -> Callable[..., list[Any]]:
+    """For an event whose inputs are these fields, in this order; None stands for an input that is not a setting."""
+
+    def validate(*values: Any) -> list[Any]:
+        found = [check(model, n, v) if n else None for n, v in zip(names, values, strict=True)]
+        return [gr.validate(problem is None, problem or "") for problem in found]
+
+    return validate
+
+
+def settings_of(model: type[BaseModel], **values: Any) -> BaseModel:
+    """A whole Settings value from checked controls. Raises UserError, should one not have been checked."""
+    for name, value in values.items():
+        problem = check(model, name, value)
+        if problem:
+            raise UserError(problem)
+    return model.model_validate(values)
+
+
+def restored(
+    model: type[BaseModel], query: Mapping[str, str], values: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Present values overlaid with a link's; what does not fit is ignored and named."""
+    kept, ignored = dict(values), []
+    for name, text in query.items():
+        field = model.model_fields.get(name)
+        if field is None or name not in values:
+            continue
+        try:
+            kept[name] = getattr(model.model_validate({name: text}), name)
+        except ValidationError:
+            ignored.append(field.title or name)
+    return kept, ignored

@@ -1,0 +1,114 @@
+"""The page around the panels: header, two rows of tabs, and when each panel is filled.
+
+The page's load turns to the panel named in the address, a card to its own; a panel is filled when it is first shown,
+once per session.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from demos import home
+from demos.kit.panel import GROUPS, AppContext, Built, Panel, Query, guarded, heading
+
+LONGEST_QUERY = 2048
+NOT_SETTINGS = ("tab", "view", "__theme", "__sign")
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+
+HEADER = """<header class="v-header"><a class="v-name" href="./">Vitrine</a>
+<button id="v-theme" type="button" aria-pressed="false" aria-label="Dark page" title="Light or dark page"></button>
+</header>"""
+IN_PLACE = """
+element.querySelector('#v-theme').addEventListener('click', () => window.vitrine.theme());
+element.querySelector('.v-name').addEventListener('click', (event) => window.vitrine.home(event));
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a panel stands: its tab, its group's tab, and the row of tabs it is in."""
+
+    tab: gr.Tab
+    group_tab: gr.Tab
+    siblings: gr.Tabs
+
+
+def build_page(panels: Sequence[Panel], context: AppContext) -> gr.Blocks:
+    """The whole app as Blocks, not yet launched. Nothing is computed."""
+    with gr.Blocks(title="Vitrine", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as demo:
+        gr.HTML(HEADER, js_on_load=IN_PLACE, elem_id="v-header")
+        with gr.Tabs(elem_id="v-groups") as groups:
+            with gr.Tab("Home", id="home", elem_id="tab-home") as home_tab:
+                cards = home.build(panels)
+            home_tab.select(None, js=_js("address", "home"))
+            places = {}
+            for group in GROUPS:
+                members = [panel for panel in panels if panel.group == group]
+                if members:
+                    places.update(_place_group(group, members, context))
+        _wire_doors(demo, cards, groups, places)
+    return demo
+
+
+def _place_group(group: str, panels: Sequence[Panel], context: AppContext) -> dict[str, Place]:
+    places = {}
+    ident = f"group-{group.lower()}"
+    with gr.Tab(group, id=ident, elem_id=ident) as group_tab, gr.Tabs(elem_classes="v-panels") as siblings:
+        for panel in panels:
+            with gr.Tab(panel.title, id=panel.key, elem_id=f"tab-{panel.key}", elem_classes="v-panel") as tab:
+                heading(panel)
+                _fill_when_opened(panel, panel.build(context), tab)
+            places[panel.key] = Place(tab, group_tab, siblings)
+    group_tab.select(None, js=_js("group", group.lower()))
+    return places
+
+
+def _fill_when_opened(panel: Panel, built: Built, tab: gr.Tab) -> None:
+    """A tab's `select` comes whenever it is shown: by a click, by a link, and as the one its group shows first."""
+    opened = gr.State(False)
+
+    def fill(request: gr.Request, opened: bool, *values: Any) -> list[Any]:
+        if opened:
+            return [gr.skip() for _ in (opened, *built.outputs)]
+        query = settings_of(request) if request.query_params.get("tab") == panel.key else {}
+        return [True, *guarded(built.first)(query, *values)]
+
+    tab.select(fill, [opened, *built.inputs], [opened, *built.outputs], **QUIET)
+    tab.select(None, js=_js("address", panel.key))
+
+
+def _wire_doors(demo: gr.Blocks, cards: gr.HTML, groups: gr.Tabs, places: Mapping[str, Place]) -> None:
+    """The address, Back and Forward, and the cards of the home tab: each turns both rows of tabs to a panel."""
+    rows = [groups, *dict.fromkeys(place.siblings for place in places.values())]
+
+    def turn(key: object) -> list[Any]:
+        selected: dict[gr.Tabs, Any] = {}
+        if key == "home":
+            selected = {groups: "home"}
+        elif key in places:
+            selected = {groups: places[key].group_tab.id, places[key].siblings: key}
+        return [gr.Tabs(selected=selected[one]) if one in selected else gr.skip() for one in rows]
+
+    def turn_to_link(request: gr.Request) -> list[Any]:
+        return turn(request.query_params.get("tab"))  # no link: Home is shown already, and a click may have left it
+
+    def turn_to_card(event: gr.EventData) -> list[Any]:
+        return turn(event._data["key"])
+
+    demo.load(turn_to_link, None, rows, **QUIET)
+    cards.click(turn_to_card, None, rows, trigger_mode="always_last", **QUIET)
+
+
+def settings_of(request: gr.Request) -> Query:
+    """The address's settings for its panel; none if the address is longer than a link of ours can be."""
+    query = {key: value for key, value in request.query_params.items() if key not in NOT_SETTINGS}
+    return query if sum(len(key) + len(value) + 2 for key, value in query.items()) <= LONGEST_QUERY else {}
+
+
+def _js(name: str, *arguments: str) -> str:
+    return f"() => window.vitrine.{name}({', '.join(map(json.dumps, arguments))})"

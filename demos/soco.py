@@ -1,0 +1,346 @@
+"""SoCo: drag the share that is removed and watch a real language model's perplexity."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from backends.lm.settings import NAME, Architecture
+from backends.runtime.errors import UserError
+from backends.soco.curves import Curves, TextCurves, read_curves
+from backends.soco.settings import METHODS, SocoSettings
+from demos import soco_figures as figures
+from demos.kit.controls import control, restored, settings_of, validator
+from demos.kit.panel import AppContext, Built, Panel, Query, guarded, row
+
+if TYPE_CHECKING:
+    from backends.lm.texts import EvaluationText
+    from backends.soco.results import Measurement
+    from backends.soco.workbench import Workbench
+
+LABELS = {key: card.label for key, card in METHODS.items()}
+TEXT_LABELS = {"held-out": "Python docs, held out", "stories": "Stories", "yours": "Your text"}
+PROMPTS = ["Returns the number of", "If the argument is a list,", "This class implements", "The sea is salt because"]
+WAITING = "The curves are measured beforehand; the live number follows as soon as the model is loaded."
+QUIET: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
+
+NOTES = """
+**The paper's** (arXiv 2502.15092): learned scores *S* on the singular values, free to amplify what is kept; a
+trainable deviation *d*; a preset threshold; one continuous run of exploration, oscillating refinement and decisive
+sparsification; one budget over all matrices. No code is public, and the sources do not state the score function, the
+exact losses, the threshold, the schedule, or how *d* is applied: each of these is a named switch of
+`python -m backends.soco` marked *(inferred)*.
+
+**Ours**: SoCo+W and SoCo+K. Measured curvature of the loss decides where rank goes; training rescales and repairs. They
+are not the paper's method and are labelled so wherever they appear.
+
+**The fair control** takes SVD-LLM's basis at uniform rank and trains the same scores and deviation for the same steps,
+on the same data, with the same loss: what remains above it is due to allocation and choice.
+
+**The ratio** counts the parameters of the seven projections of every block; the deviation is charged. Embeddings and
+norms are never touched. Between two trained ratios the model is pruned from the lower one, not retrained, and says so.
+"""
+
+
+def build(context: AppContext) -> Built:
+    """Place the panel; figures start empty."""
+    with gr.Row(elem_classes="v-split"):
+        with gr.Column(elem_classes=["v-card", "v-controls"]):
+            removed = control(SocoSettings, "removed", buttons=["reset"], elem_id="soco-removed")
+            method = control(SocoSettings, "method", LABELS, elem_classes="v-method-chips")
+            text = control(SocoSettings, "text", TEXT_LABELS, elem_classes="v-method-chips")
+            equation = gr.Markdown(elem_classes="v-formula")
+            kept = gr.Markdown(elem_classes="v-protocol")
+        with gr.Column(elem_classes=["v-card", "v-figure"]):
+            curve = gr.Plot(show_label=False, container=False, elem_id="soco-curve")
+            caption = gr.Markdown(elem_classes="v-caption")
+            protocol = gr.Markdown(elem_classes="v-protocol")
+    with gr.Row(elem_classes="v-split-even"):
+        with gr.Column(elem_classes="v-card"):
+            gr.Markdown("### Same prompt, same seed")
+            prompt = gr.Dropdown(PROMPTS, value=PROMPTS[0], label="Prompt", allow_custom_value=True)
+            said = gr.HTML(js_on_load=None)
+        with gr.Column(elem_classes="v-card"):
+            gr.Markdown("### Rank kept, layer by matrix")
+            ranks = gr.Plot(show_label=False, container=False)
+            ranks_said = gr.Markdown(elem_classes="v-protocol")
+    with gr.Row(elem_classes="v-split-even"):
+        with gr.Column(elem_classes="v-card"):
+            gr.Markdown("### One matrix's spectrum")
+            with gr.Row():
+                layer = control(
+                    SocoSettings, "layer", choices=list(range(Architecture().layers)), elem_classes="v-method-chips"
+                )
+                matrix = control(SocoSettings, "matrix")
+            spectrum = gr.Plot(show_label=False, container=False)
+            spectrum_said = gr.Markdown(elem_classes="v-protocol")
+        with gr.Column(elem_classes="v-card"):
+            gr.Markdown("### What each decision contributes")
+            shares = gr.Plot(show_label=False, container=False)
+            shares_said = gr.Markdown(elem_classes="v-protocol")
+            gr.Markdown("### Size and speed")
+            size = gr.HTML(js_on_load=None)
+    with row("Your own text", "paste or upload up to 1 MB; see which words surprise the model"):
+        own = gr.Textbox(label="Text", lines=6, max_lines=12, placeholder="Paste any plain text")
+        upload = gr.File(label="or a plain-text file", file_types=[".txt", ".md"], type="filepath")
+        score = gr.Button("Measure this text", variant="primary")
+        surprise = gr.HTML(js_on_load=None)
+    with row("What is the paper's, what is ours", "and what had to be inferred"):
+        gr.Markdown(NOTES)
+    with row("Advanced", "rival, seed, length and temperature of the continuations"), gr.Row():
+        rival = control(SocoSettings, "rival", LABELS)
+        seed = control(SocoSettings, "seed")
+        tokens = control(SocoSettings, "tokens")
+        temperature = control(SocoSettings, "temperature")
+    ready = gr.State(False)
+
+    view = [removed, method, text]
+    live_inputs, live_outputs = [*view, own], [curve, caption, protocol, equation, kept]
+    detail_inputs = [*view, own, prompt, rival, layer, matrix, seed, tokens, temperature]
+    detail_outputs = [*live_outputs, ranks, ranks_said, spectrum, spectrum_said, shares, shares_said, size, said]
+    live = guarded(lambda *values: _live(context, *values))
+    live_check = validator(SocoSettings, "removed", "method", "text", None)
+    detail_check = validator(
+        SocoSettings,
+        "removed",
+        "method",
+        "text",
+        None,
+        None,
+        "rival",
+        "layer",
+        "matrix",
+        "seed",
+        "tokens",
+        "temperature",
+    )
+
+    @guarded
+    def details(*values: Any) -> Iterator[list[Any]]:
+        yield from _details(context, *values)
+
+    more: dict[str, Any] = {"concurrency_id": "details", "concurrency_limit": 1, "api_visibility": "private"} | QUIET
+    opened = ready.change(live, live_inputs, live_outputs, api_visibility="private", **QUIET)
+    running = [opened.then(details, detail_inputs, detail_outputs, **more)]
+    for component in (method, text):
+        first = component.input(
+            live, live_inputs, live_outputs, validator=live_check, api_visibility="private", **QUIET
+        )
+        running.append(first.then(details, detail_inputs, detail_outputs, validator=detail_check, **more))
+    running.append(removed.release(details, detail_inputs, detail_outputs, validator=detail_check, **more))
+    removed.input(
+        live, live_inputs, live_outputs, validator=live_check, api_name="soco_perplexity", cancels=running, **QUIET,
+        api_description="Perplexity of the compressed model on 2,048 tokens: figure, sentence, protocol, formula.",
+    )  # fmt: skip
+    speaking = [*view, prompt, rival, seed, tokens, temperature]
+    speaking_check = validator(
+        SocoSettings, "removed", "method", "text", None, "rival", "seed", "tokens", "temperature"
+    )
+    for component in (prompt, rival, seed, tokens, temperature):
+        component.change(
+            guarded(lambda *v: _speak(context, *v)), speaking, said, validator=speaking_check,
+            concurrency_id="details", api_visibility="private", **QUIET,
+        )  # fmt: skip
+    for component in (layer, matrix):
+        component.input(
+            guarded(lambda *v: _spectrum(context, *v)), [removed, method, layer, matrix], [spectrum, spectrum_said],
+            validator=validator(SocoSettings, "removed", "method", "layer", "matrix"), api_visibility="private",
+            **QUIET,
+        )  # fmt: skip
+    upload.upload(guarded(_read_upload), upload, own, api_visibility="private", show_progress="hidden")
+    measured = score.click(
+        guarded(lambda *v: _own(context, *v)), [removed, method, own], [text, surprise],
+        validator=validator(SocoSettings, "removed", "method", None), api_visibility="private", show_progress="minimal",
+    )  # fmt: skip
+    measured.success(live, live_inputs, live_outputs, api_visibility="private", **QUIET)
+
+    def first(query: Query, *values: Any) -> list[Any]:
+        return [*_opening(query, dict(zip(("removed", "method", "text"), values, strict=True))), True]
+
+    return Built(first, outputs=[*view, *live_outputs, ready], inputs=view)
+
+
+def _opening(query: Query, values: dict[str, Any]) -> list[Any]:
+    """The measured curves, at once and without the model; the link's settings where they fit."""
+    values, ignored = restored(SocoSettings, query, values)
+    for name in ignored:
+        gr.Warning(f"The link's value for “{name}” was ignored.")
+    curves = _curves()
+    measured = curves.texts.get(values["text"]) if curves else None
+    figure = figures.curves_figure(measured, values["method"], None) if measured else None
+    return [*values.values(), figure, WAITING, _measured_note(curves), "", ""]
+
+
+def _curves() -> Curves | None:
+    try:
+        return read_curves(NAME)
+    except UserError:
+        return None
+
+
+def _measured_note(curves: Curves | None) -> str:
+    return f"Curves: {curves.command}, {curves.date}." if curves else "The curves are not measured yet."
+
+
+def _bench(context: AppContext) -> Workbench:
+    from backends.soco.service import open_bench
+
+    return open_bench(device=context.device, models=context.models, offline=context.offline)
+
+
+def _text(key: str, own: str) -> EvaluationText:
+    from backends.lm import texts
+
+    return {"held-out": texts.held_out, "stories": texts.stories}[key]() if key != "yours" else texts.visitors_text(own)
+
+
+def _live(context: AppContext, removed: float, method: str, text: str, own: str) -> list[Any]:
+    """The number under the thumb, really computed on 2,048 tokens."""
+    from backends.soco.run import measure
+
+    s, bench = settings_of(SocoSettings, removed=removed, method=method, text=text), _bench(context)
+    measured = _measured(bench, s.text)
+    now = measure(bench, s.method, s.removed, _text(s.text, own), anchor=measured.dense.nats if measured else None)
+    return _drawn(measured, now)
+
+
+def _measured(bench: Workbench, text: str) -> TextCurves | None:
+    """The text's curves, if they were measured on these very weights."""
+    curves = _curves()
+    return curves.texts.get(text) if curves and curves.model == bench.lm.fingerprint else None
+
+
+def _drawn(measured: TextCurves | None, now: Measurement) -> list[Any]:
+    note = "" if measured else " · no measured curves for this text and model"
+    return [
+        figures.curves_figure(measured, now.method, now),
+        now.summary(),
+        f"{now.protocol()} · bundled, tiny{note}",
+        figures.formula(now.accounting, METHODS[now.method].trained),
+        figures.kept_sentence(now),
+    ]
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """The values behind the detail figures, checked."""
+
+    settings: SocoSettings
+    own: str
+    prompt: str
+
+
+def _details(context: AppContext, *values: Any) -> Iterator[list[Any]]:
+    """Everything beside the number, quickest first, then the whole text; yields after each part."""
+    from backends.soco import run
+
+    ask = _asked(*values)
+    s, bench = ask.settings, _bench(context)
+    skip = gr.skip()
+    evaluated, measured = _text(s.text, ask.own), _measured(bench, s.text)
+    anchor = measured.dense.nats if measured else None
+    now = run.measure(bench, s.method, s.removed, evaluated, anchor=anchor)
+    drawn = _drawn(measured, now)
+    view = run.view_spectrum(bench, s.method, s.removed, s.layer, s.matrix)
+    parts: list[Any] = [
+        figures.ranks_figure(now.accounting), figures.ranks_sentence(now.accounting), figures.spectrum_figure(view),
+        view.summary(), skip, skip, figures.size_table(now, None), skip,
+    ]  # fmt: skip
+    yield [*drawn, *parts]
+    spoken = _speak(context, s.removed, s.method, s.text, ask.prompt, s.rival, s.seed, s.tokens, s.temperature)
+    yield [*[skip] * 12, spoken]
+    if s.removed > 0:
+        result = run.contributions(bench, s.method, s.removed, evaluated)
+        yield [*[skip] * 9, figures.contributions_figure(result), result.summary(), skip, skip]
+    else:
+        yield [*[skip] * 9, None, "Nothing is removed, so nothing is lost or gained.", skip, skip]
+    yield [*[skip] * 11, figures.size_table(now, run.speed(bench, s.method, s.removed)), skip]
+    for step in run.refine(bench, s.method, s.removed, evaluated, anchor):
+        yield [*_drawn(measured, step.partial)[:3], *[skip] * 10]
+
+
+def _asked(
+    removed: float, method: str, text: str, own: str, prompt: str, rival: str, layer: int, matrix: str, seed: int,
+    tokens: int, temperature: float,
+) -> _Ask:  # fmt: skip
+    settings = settings_of(
+        SocoSettings, removed=removed, method=method, text=text, rival=rival, layer=layer, matrix=matrix, seed=seed,
+        tokens=tokens, temperature=temperature,
+    )  # fmt: skip
+    return _Ask(settings, own or "", prompt)
+
+
+def _speak(
+    context: AppContext, removed: float, method: str, text: str, prompt: str, rival: str, seed: int, tokens: int,
+    temperature: float,
+) -> str:  # fmt: skip
+    """Continuations of the chosen method, its rival and the dense model from one prompt and one seed."""
+    from backends.lm.texts import visitors_text
+    from backends.soco.run import continuation
+
+    words = visitors_text(prompt or "").documents[0][:2000]
+    bench = _bench(context)
+    said = []
+    for key in dict.fromkeys((method, rival)):
+        c = continuation(bench, key, removed, words, tokens, seed, temperature)
+        said.append((f"{METHODS[key].label} {removed:g} %", figures.LINES[key][0], c))
+    said.append(("dense", "inherit", continuation(bench, None, 0, words, tokens, seed, temperature)))
+    return figures.continuations_html(words, said)
+
+
+def _spectrum(context: AppContext, removed: float, method: str, layer: int, matrix: str) -> list[Any]:
+    from backends.soco.run import view_spectrum
+
+    view = view_spectrum(_bench(context), method, removed, layer, matrix)
+    return [figures.spectrum_figure(view), view.summary()]
+
+
+def _read_upload(path: str | None) -> str:
+    from backends.lm.texts import MAX_BYTES, decode_upload
+
+    if path is None:
+        return ""
+    with Path(path).open("rb") as file:
+        return decode_upload(file.read(MAX_BYTES + 1))
+
+
+def _own(context: AppContext, removed: float, method: str, own: str) -> list[Any]:
+    """Switch the panel to the visitor's text and colour its beginning by surprise."""
+    from backends.lm.texts import visitors_text
+    from backends.soco.run import surprise
+
+    text = visitors_text(own or "").documents[0]
+    bench = _bench(context)
+    now, dense = surprise(bench, method, removed, text), surprise(bench, None, 0, text)
+    return ["yours", figures.surprise_html(now.pieces, now.nats, dense.nats)]
+
+
+def _warm(context: AppContext) -> None:
+    """Load the bundled model and what its first number needs; the calibrated bases follow in a thread of their own."""
+    from backends.lm import texts
+    from backends.soco.run import measure
+
+    bench = _bench(context)
+    measure(bench, "svd", 40, texts.held_out())
+    threading.Thread(target=_warm_bases, args=(bench,), name="warm-bases", daemon=True).start()
+
+
+def _warm_bases(bench: Workbench) -> None:
+    for basis in dict.fromkeys(card.basis for card in METHODS.values()):
+        bench.factors(basis)
+
+
+PANEL = Panel(
+    key="soco",
+    title="SoCo",
+    group="Compress",
+    paper="2502.15092",
+    question="What does this language model lose when part of it is removed? Drag and watch.",
+    build=build,
+    warm=_warm,
+)

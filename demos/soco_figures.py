@@ -1,0 +1,294 @@
+"""Figures and sentences of the SoCo panel, from results alone."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from backends.soco.settings import METHODS
+from demos.kit.look import BAD, CONTROL, FIGURE, GOOD, OTHER, OURS, RIVAL
+
+if TYPE_CHECKING:
+    from backends.lm.generate import Continuation
+    from backends.soco.curves import TextCurves
+    from backends.soco.results import Accounting, Contribution, Measurement, SpectrumView, Speed
+
+# (colour, dash, width); dashes tell apart what shares a colour
+LINES = {
+    "soco": (OURS, "solid", 3),
+    "soco-k": (GOOD, "solid", 2),
+    "soco-w": (GOOD, "dot", 2),
+    "control": (CONTROL, "solid", 2),
+    "svd-llm": (RIVAL, "solid", 2),
+    "svd": (OTHER, "solid", 2),
+}
+CEILING = 8  # times the dense perplexity: beyond that a curve leaves the picture
+
+
+def layout(**changes: object) -> go.Layout:
+    """The house's figure style with changes merged one level deep."""
+    merged: dict = {key: dict(value) if isinstance(value, dict) else value for key, value in FIGURE.items()}
+    for key, value in changes.items():
+        merged[key] = merged.get(key, {}) | value if isinstance(value, dict) else value
+    return go.Layout(merged)
+
+
+def curves_figure(curves: TextCurves | None, method: str, now: Measurement | None) -> go.Figure:
+    """Perplexity against the removed share for every method, the dense model as floor, the live point as a ring.
+
+    A visitor's own text has no measured curves, only the ring. `now` is None until the model has answered.
+    """
+    figure = go.Figure()
+    dense = now.dense_value if now else curves.dense.perplexity if curves else 1.0
+    ceiling, top, ends, leaving = CEILING * dense, dense * 1.5, [], []
+    for key, points in (curves.methods if curves else {}).items():
+        colour, dash, width = LINES[key]
+        xs, ys = [p.percent for p in points], [p.perplexity for p in points]
+        figure.add_scatter(
+            x=xs, y=ys, mode="lines+markers", name=METHODS[key].label, marker={"size": 5 if key != method else 7},
+            line={"color": colour, "dash": dash, "width": width + (1.5 if key == method else 0)},
+            hovertemplate="%{x} % removed<br>perplexity %{y:.2f}<extra>" + METHODS[key].label + "</extra>",
+        )  # fmt: skip
+        if ys[-1] <= ceiling:
+            ends.append((METHODS[key].label, colour, xs[-1], ys[-1]))
+        else:
+            leaving.append((METHODS[key].label, colour, xs, ys))
+        top = max([top, *(y for y in ys if y <= ceiling)])
+    top = ceiling if leaving else top
+    _label_leaving(figure, leaving, top, dense)
+    figure.add_hline(y=dense, line={"dash": "dash", "width": 1.5, "color": OTHER})
+    _label_ends(figure, [*ends, ("dense", OTHER, 90.0, dense)])
+    if now:
+        colour = LINES[now.method][0]
+        figure.add_vline(x=now.percent, line={"width": 1, "color": colour}, opacity=0.35)
+        y = min(now.value, CEILING * dense)
+        figure.add_scatter(
+            x=[now.percent], y=[y], mode="markers", name="now",
+            marker={"size": 15, "color": "rgba(255,255,255,0.9)", "line": {"color": colour, "width": 4}},
+            error_y={"type": "data", "array": [now.value_error], "color": colour, "thickness": 1.5},
+            hovertemplate=f"{now.percent:g} % removed<br>perplexity {now.value:.2f}<extra>now</extra>",
+        )  # fmt: skip
+        top = max(top, y)
+    span = math.log10(max(top, dense * 1.5) / dense)
+    figure.update_layout(
+        layout(
+            height=430, margin={"l": 56, "r": 96, "t": 12, "b": 48},
+            xaxis={"title": "linear parameters removed (%)", "range": [-1, 91], "dtick": 10},
+            yaxis={
+                "title": "perplexity (log)", "type": "log",
+                "range": [math.log10(dense) - 0.06 * span, math.log10(dense) + 1.06 * span],
+                **_log_ticks(dense, dense * 10**span),
+            },
+        )
+    )  # fmt: skip
+    return figure
+
+
+def _log_ticks(low: float, high: float) -> dict:
+    """A handful of round values: plotly's own log ticks are too few over half a decade and too small over two."""
+    low = max(low, high * 1e-6)
+    ratio = high / low
+    steps = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8] if ratio < 8 else [1, 2, 5] if ratio < 300 else [1]
+    values = [s * 10**e for e in range(-7, 7) for s in steps if low * 0.97 <= s * 10**e <= high * 1.03]
+    return {"tickvals": values, "ticktext": [f"{v:g}" for v in values]}
+
+
+def _label_ends(figure: go.Figure, ends: list[tuple[str, str, float, float]]) -> None:
+    """Names at the ends of the lines, pushed apart where they would touch."""
+    if not ends:
+        return
+    ordered = sorted(ends, key=lambda end: end[3])
+    logs = [math.log10(end[3]) for end in ordered]
+    gap = max(0.05 * (logs[-1] - logs[0]), 0.004)
+    for i in range(1, len(logs)):
+        logs[i] = max(logs[i], logs[i - 1] + gap)
+    for (label, colour, x, _), y in zip(ordered, logs, strict=True):
+        figure.add_annotation(
+            x=x,
+            y=y,
+            text=f"<b>{label}</b>",
+            font={"color": colour, "size": 13},
+            showarrow=False,
+            xanchor="left",
+            xshift=10,
+        )
+
+
+def _label_leaving(figure: go.Figure, leaving: list[tuple], top: float, dense: float) -> None:
+    """Names of the lines that leave the picture, beside them below its upper edge: the rightmost at its right."""
+    crossings = sorted(((_crossing(xs, ys, top), label, colour, xs, ys) for label, colour, xs, ys in leaving))
+    for place, (_, label, colour, xs, ys) in enumerate(crossings):
+        height = math.log10(top) - (0.03 + 0.07 * (place % 2)) * math.log10(top / dense)
+        right = place == len(crossings) - 1
+        figure.add_annotation(
+            x=_crossing(xs, ys, 10**height), y=height, text=f"<b>{label}</b>", font={"color": colour, "size": 13},
+            showarrow=False, xanchor="left" if right else "right", xshift=8 if right else -8,
+        )  # fmt: skip
+
+
+def _crossing(xs: list[float], ys: list[float], level: float) -> float:
+    """Where a rising line reaches a level, in log space."""
+    for (x0, y0), (x1, y1) in itertools.pairwise(zip(xs, ys, strict=True)):
+        if y0 <= level <= y1:
+            return x0 + (x1 - x0) * (math.log(level) - math.log(y0)) / max(math.log(y1) - math.log(y0), 1e-12)
+    return xs[-1]
+
+
+def formula(accounting: Accounting, deviation: bool) -> str:
+    """The method's equation and the budget with the present numbers in it, as Markdown with KaTeX."""
+    offset = r" + \mathbf{d}" if deviation else ""
+    left = f"{accounting.linear_parameters:,}".replace(",", r"\,")
+    all_of_it = f"{accounting.linear_parameters / (1 - accounting.removed_linear):,.0f}".replace(",", r"\,")
+    share = rf"1-\frac{{{left}}}{{{all_of_it}}} = {accounting.removed_linear:.3f}"
+    return f"$$W' = U(\\Sigma \\odot \\mathbf{{S}})V^{{\\top}}{offset}$$\n\n$${share}$$"
+
+
+def kept_sentence(now: Measurement) -> str:
+    """What is left of the spectra, in words."""
+    a = now.accounting
+    loud = f", {a.amplified:,} of them amplified" if a.amplified else ""
+    return f"{a.kept:,} of {a.components:,} components kept{loud}; {now.origin}."
+
+
+def ranks_figure(accounting: Accounting) -> go.Figure:
+    """Kept components, layer by matrix; a matrix that stays dense says so."""
+    ranks, full = accounting.ranks.T, accounting.full_ranks.T
+    share = np.where(ranks < 0, 1.0, ranks / full)
+    words = [["dense" if r < 0 else str(r) for r in row] for row in ranks]
+    layers = [f"layer {i}" for i in range(ranks.shape[1])]
+    figure = go.Figure(
+        go.Heatmap(
+            z=np.round(share, 4), x=layers, y=list(accounting.matrices), text=words, texttemplate="%{text}", zmin=0,
+            zmax=1,
+            colorscale=[[0, "rgba(0,114,178,0.06)"], [1, "rgba(0,114,178,1)"]], showscale=False, xgap=3, ygap=3,
+            customdata=full, hovertemplate="%{y}, %{x}<br>%{text} of %{customdata} components<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_layout(
+        layout(
+            height=300,
+            margin={"l": 48, "r": 8, "t": 28, "b": 8},
+            xaxis={"side": "top"},
+            yaxis={"autorange": "reversed"},
+        )
+    )
+    return figure
+
+
+def ranks_sentence(accounting: Accounting) -> str:
+    """What the heat map shows, in words."""
+    share = np.where(accounting.ranks < 0, 1.0, accounting.ranks / accounting.full_ranks)
+    by_layer, by_matrix = share.mean(1), share.mean(0)
+    if share.max() - share.min() < 0.05:
+        return f"Every matrix keeps about the same share of its components, {100 * share.mean():.0f} %."
+    most, least = (accounting.matrices[int(by_matrix.argmax())], accounting.matrices[int(by_matrix.argmin())])
+    return (
+        f"Layer {int(by_layer.argmax())} keeps the largest share of its components ({100 * by_layer.max():.0f} %), "
+        f"layer {int(by_layer.argmin())} the smallest ({100 * by_layer.min():.0f} %); among the matrices {most} keeps "
+        f"most, {least} least."
+    )
+
+
+def spectrum_figure(view: SpectrumView) -> go.Figure:
+    """One matrix: singular values above, the score of each component below; kept, amplified and dropped apart."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.55, 0.45], vertical_spacing=0.06)
+    index = np.arange(1, len(view.sigma) + 1)
+    for name, mask, colour in (
+        ("dropped", ~view.kept, BAD),
+        ("kept, lowered", view.kept & (view.scores < 1), OURS),
+        ("kept as it was", view.kept & (view.scores == 1), OTHER),
+        ("kept, amplified", view.kept & (view.scores > 1), GOOD),
+    ):
+        if not mask.any():
+            continue
+        marker = {"size": 4, "color": colour}
+        for line, values in ((1, view.sigma), (2, view.scores)):
+            figure.add_scatter(
+                x=index[mask], y=np.round(values[mask], 5), mode="markers", name=name, marker=marker, row=line, col=1,
+                showlegend=line == 1, legendgroup=name,
+                hovertemplate="component %{x}<br>%{y:.4g}<extra>" + name + "</extra>",
+            )  # fmt: skip
+    figure.add_hline(y=1, line={"dash": "dash", "width": 1, "color": OTHER}, row=2, col=1)
+    ticks = _log_ticks(float(view.sigma.min()), float(view.sigma.max()))
+    figure.update_layout(
+        layout(
+            height=330, showlegend=True, margin={"l": 56, "r": 8, "t": 8, "b": 44},
+            legend={"orientation": "h", "y": 1.14, "x": 0, "font": {"size": 13}, "itemsizing": "constant"},
+            xaxis={}, yaxis={"title": "σ (log)", "type": "log", **ticks},
+            xaxis2={"title": "component"} | FIGURE["xaxis"],
+            yaxis2={"title": "score s"} | FIGURE["yaxis"],
+        )
+    )  # fmt: skip
+    return figure
+
+
+def contributions_figure(result: Contribution) -> go.Figure:
+    """Excess over the dense model after each decision."""
+    labels = list(result.labels)
+    figure = go.Figure(
+        go.Bar(
+            x=list(result.excess), y=labels, orientation="h", marker={"color": [OTHER, OURS, OURS, GOOD]},
+            error_x={"type": "data", "array": list(result.errors), "thickness": 1.5}, width=0.55,
+            text=[f"{e:.3f}" for e in result.excess], textposition="inside", insidetextanchor="start",
+            hovertemplate="%{y}<br>%{x:.4f} nats above dense<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_layout(
+        layout(
+            height=230, margin={"l": 8, "r": 16, "t": 8, "b": 44},
+            xaxis={"title": "nats a token above the dense model"},
+            yaxis={"autorange": "reversed"},
+        )
+    )  # fmt: skip
+    return figure
+
+
+def size_table(now: Measurement, speed: Speed | None) -> str:
+    """Bytes, parameters, arithmetic and measured speed, dense beside compressed, as an HTML table."""
+    a = now.accounting
+    rows = [
+        ("parameters of the projections", a.linear_parameters / (1 - a.removed_linear), a.linear_parameters, "{:,.0f}"),
+        ("parameters of the whole model", a.dense_parameters, a.model_parameters, "{:,.0f}"),
+        ("megabytes on disk (bf16)", a.dense_parameters * 2e-6, a.model_parameters * 2e-6, "{:.2f}"),
+        ("million operations a token", a.dense_flops * 1e-6, a.flops * 1e-6, "{:.2f}"),
+    ]
+    if speed:
+        rows.append(("tokens a second, measured", speed.dense, speed.compressed, "{:,.0f}"))
+    body = "".join(
+        f"<tr><th scope='row'>{label}</th><td>{form.format(dense)}</td><td>{form.format(value)}</td>"
+        f"<td>{value / dense:.2f}×</td></tr>"
+        for label, dense, value, form in rows
+    )
+    columns = "".join(f"<th scope='col'>{name}</th>" for name in ("dense", METHODS[now.method].label, "ratio"))
+    head = f"<tr><td></td>{columns}</tr>"
+    return f"<table class='v-table'><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def continuations_html(prompt: str, pairs: list[tuple[str, str, Continuation]]) -> str:
+    """Each (label, colour, continuation) as a paragraph; all text escaped."""
+    parts = []
+    for label, colour, c in pairs:
+        parts.append(
+            f"<p class='v-said'><b style='color:{colour}'>{html.escape(label)}</b> "
+            f"<span class='v-prompt'>{html.escape(prompt)}</span>{html.escape(c.text)}</p>"
+            f"<p class='v-protocol'>distinct-2 {c.distinct_2:.2f} · distinct-3 {c.distinct_3:.2f} · "
+            f"repeated {100 * c.repetition:.0f} %</p>"
+        )
+    return "".join(parts)
+
+
+def surprise_html(pieces: tuple[str, ...], nats: tuple[float, ...], dense: tuple[float, ...] | None = None) -> str:
+    """A text with each token on a ground as strong as the model's surprise, up to 8 nats."""
+    spans = []
+    for i, (piece, value) in enumerate(zip(pieces, nats, strict=True)):
+        beside = f", dense {dense[i]:.2f}" if dense else ""
+        strength = min(1.0, max(0.0, value / 8))
+        text = html.escape(piece).replace("\n", "<br>")
+        spans.append(f"<span title='{value:.2f} nats{beside}' style='--s:{strength:.2f}'>{text}</span>")
+    return f"<div class='v-surprise'>{''.join(spans)}</div>"

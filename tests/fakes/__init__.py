@@ -1,0 +1,1 @@
+"""Small stand-ins for real things: panels for the shell, language models for the methods."""
