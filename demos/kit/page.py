@@ -101,7 +101,7 @@ def _wire_doors(demo: gr.Blocks, cards: gr.HTML, groups: gr.Tabs, places: Mappin
         return turn(event._data["key"])
 
     demo.load(turn_to_link, None, rows, **QUIET)
-    cards.click(turn_to_card, None, rows, trigger_mode="always_last", **QUIET)
+    cards.click(turn_to_card, None, rows, trigger_mode="multiple", **QUIET)
 
 
 def settings_of(request: gr.Request) -> Query:

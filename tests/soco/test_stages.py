@@ -14,6 +14,7 @@ from backends.soco import stages
 from backends.soco.budget import allowance, matrix_cost
 from backends.soco.knots import HISTORY, Knot
 from backends.soco.layers import scored_model
+from backends.soco.materialise import materialise
 from backends.soco.pool import Pool
 from backends.soco.rescale import make_optimiser
 from backends.soco.scores import SCORE_FUNCTIONS, increase_loss
@@ -335,3 +336,22 @@ def test_the_cut_changes_nothing(models, factors, pool, monkeypatch: pytest.Monk
     held, kept, before, after = cut(models, factors, pool, monkeypatch)
     moved = sum(int((held[n] != kept[n].numpy()).sum()) for n in held)
     assert abs(after - before) < 0.005, f"{moved} components changed sides at the cut"
+
+
+def test_what_is_stored_is_what_was_trained(models, factors, pool, monkeypatch: pytest.MonkeyPatch):
+    """The knot, materialised, gives the logits of the model that the last step left."""
+    lm, made, tokens = models("qwen2"), factors("qwen2"), random_tokens(2, 12, seed=4)
+    seen, spectrum_of = {}, stages.spectrum_of
+
+    def watched(trainee, kept, basis):
+        with torch.no_grad():
+            seen["logits"] = trainee.model(input_ids=tokens).logits
+        return spectrum_of(trainee, kept, basis)
+
+    monkeypatch.setattr(stages, "spectrum_of", watched)
+    for offset in ("output", "none", "spectrum"):
+        settings = SETTINGS.model_copy(update={"steps": 15, "batch": 1, "deviation": offset})
+        knot, _ = run(lm, made, pool("qwen2", torch.float64), settings)
+        for form in ("merged", "factored"):
+            model = materialise(lm.model, made, knot.spectrum, form)
+            torch.testing.assert_close(model(input_ids=tokens).logits, seen["logits"], rtol=0, atol=1e-9)
