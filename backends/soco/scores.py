@@ -4,7 +4,7 @@ r"""The score of a component and the three losses that move it.
 
     L_inc = mean over tokens of KL( softmax(z_dense) || softmax(z_S) )              keeps the function, raises scores
     L_dec = sum_l (m+n) sum_i g(s_li) / sum_l m n,   g(s) = s / (s + eps)           lowers scores, in units of the ratio
-    L_sp  = sum_l (m+n) sum_{i: s_li <= q} s_li / sum_l m n                         polarises: losers to zero
+    L_sp  = sum_l (m+n) sum_{i not in the budget's cut} s_li / sum_l m n                polarises: losers to zero
 
 Source: SoCo (arXiv 2502.15092). The roles of the three terms are the paper's; their exact forms are inferred.
 """
@@ -70,9 +70,9 @@ def decrease_loss(
 
 
 def sparsity_loss(
-    scores: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, int]], threshold: float
+    scores: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, int]], losers: Mapping[str, torch.Tensor]
 ) -> torch.Tensor:
-    """L_sp: what the scores at or below `threshold` still weigh."""
+    """L_sp: what the scores outside the budget's cut still weigh. `losers` (p,): true for those."""
     total = sum(m * n for m, n in shapes.values())
-    terms = [sum(shapes[name]) * (s * (s.detach() <= threshold)).sum() for name, s in scores.items()]
+    terms = [sum(shapes[name]) * (s * losers[name]).sum() for name, s in scores.items()]
     return torch.stack(terms).sum() / total

@@ -153,17 +153,11 @@ def _phase_out(trainee: Trainee, winners: dict[str, np.ndarray], progress: float
 
 def _losses(trainee, pool, step, shapes, settings, weights, stage) -> dict[str, torch.Tensor]:
     scores = trainee.scores()
-    dead = torch.zeros(())
-    limit = 0.0
-    if stage == 3:
-        held = torch.cat([layer.hold for layer in trainee.layers.values()])
-        everything = torch.cat([s.detach() for s in scores.values()])
-        losers = everything[held < 1]
-        limit = float(losers.max()) if len(losers) else 0.0
+    losers = {n: layer.hold < 1 for n, layer in trainee.layers.items()}
     return {
         "L_inc": kl_step(trainee, pool, step),
         "L_dec": decrease_loss(scores, shapes, settings.epsilon, weights),
-        "L_sp": sparsity_loss(scores, shapes, limit) if stage == 3 else dead,
+        "L_sp": sparsity_loss(scores, shapes, losers) if stage == 3 else torch.zeros(()),
     }
 
 
