@@ -2,13 +2,14 @@
 (() => {
   const shown = {}; // group: the panel that its tab shows
   const card = (key) => document.querySelector(`#home a[data-key="${CSS.escape(key)}"]`);
+  const visible = (id) => document.getElementById(id)?.offsetParent != null;
   const named = () => new URL(window.location).searchParams.getAll("tab").pop() ?? "home";
 
+  let wanted = named(); // the tab to turn to
   let link = named(); // until the page has turned to it, or the visitor elsewhere, nothing may overwrite it
 
   // Remember what a group shows, and say so in the address; a panel's settings leave it with the panel.
-  function address(key) {
-    if (link !== null && link !== key) return;
+  function say(key) {
     link = null;
     if (card(key)) shown[card(key).dataset.group] = key;
     if (named() === key) return;
@@ -20,23 +21,35 @@
     window.history.pushState(null, "", url);
   }
 
-  // A group that was open before shows the same panel again; at its first opening that panel speaks for itself.
-  function group(name) {
-    if (shown[name]) address(shown[name]);
+  // A tab tells that it was selected, perhaps when the visitor has already gone on.
+  function address(key) {
+    if ((link === null || link === key) && visible(`tab-${key}`)) say(key);
   }
 
-  // Back and Forward: turn to the panel that the address names now.
-  function back() {
-    const key = named();
-    if (card(key)) shown[card(key).dataset.group] = key;
-    window.vitrine.turn?.(key);
+  // A group that was open before shows the same panel again; at its first opening that panel speaks for itself.
+  function group(name) {
+    if (link === null && shown[name] && visible(`group-${name}`)) say(shown[name]);
+  }
+
+  // Both rows of tabs turned to the wanted panel: updates for the groups' row, then for the row of each group.
+  function turn(members) {
+    const groups = Object.keys(members);
+    const group = groups.find((name) => members[name].includes(wanted));
+    const select = (id) => ({ __type__: "update", ...(id && { selected: id }) });
+    return [select(wanted === "home" ? "home" : group), ...groups.map((name) => select(name === group && wanted))];
+  }
+
+  function open(key) {
+    say(key);
+    wanted = key;
+    window.vitrine.turning();
   }
 
   // The name leads home without loading the page again.
   function home(event) {
     if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    window.vitrine.turn("home");
+    open("home");
   }
 
   function paint(dark) {
@@ -49,8 +62,8 @@
     const forced = new URL(window.location).searchParams.get("__theme");
     const chosen = forced ?? window.localStorage.getItem("vitrine-theme");
     paint(chosen ? chosen === "dark" : document.body.classList.contains("dark"));
-    if (card(link)) return;
-    if (link !== "home") window.history.replaceState(null, "", "?");
+    if (link === null || card(link)) return;
+    if (link !== "home") window.history.replaceState(null, "", window.location.pathname);
     link = null;
   }
 
@@ -60,7 +73,7 @@
     paint(dark);
   }
 
-  window.addEventListener("popstate", back);
+  window.addEventListener("popstate", () => open(named()));
   window.addEventListener("click", (event) => event.isTrusted && (link = null), true);
-  window.vitrine = { address, group, home, ready, theme };
+  window.vitrine = { address, group, home, open, ready, theme, turn };
 })();

@@ -16,20 +16,19 @@ LEAD = (
 
 # A card is a link, so that it can be reached, copied and opened elsewhere; a plain click stays in the page.
 OPEN_HERE = """
-window.vitrine.turn = (key) => trigger('click', {key});
+window.vitrine.turning = () => trigger('click');
 element.addEventListener('click', (event) => {
   const card = event.target.closest('a[data-key]');
   if (!card || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
-  window.vitrine.address(card.dataset.key);
-  window.vitrine.turn(card.dataset.key);
+  window.vitrine.open(card.dataset.key);
 });
 window.vitrine.ready();
 """
 
 
 def build(panels: Sequence[Panel]) -> gr.HTML:
-    """Place the home tab; its `click` carries the `key` of the tab to turn to."""
+    """Place the home tab; its `click` asks the page to turn to the panel that assets/shell.js has been told to open."""
     groups = [(group, [panel for panel in panels if panel.group == group]) for group in GROUPS]
     sections = "".join(_section(group, members) for group, members in groups if members)
     return gr.HTML(f'<h1 class="v-lead">{html.escape(LEAD)}</h1>{sections}', elem_id="home", js_on_load=OPEN_HERE)

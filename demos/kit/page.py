@@ -83,25 +83,13 @@ def _fill_when_opened(panel: Panel, built: Built, tab: gr.Tab) -> None:
 
 
 def _wire_doors(demo: gr.Blocks, cards: gr.HTML, groups: gr.Tabs, places: Mapping[str, Place]) -> None:
-    """The address, Back and Forward, and the cards of the home tab: each turns both rows of tabs to a panel."""
+    """The address, Back and Forward, and the cards of the home tab turn both rows of tabs, in the page alone."""
+    members: dict[str, list[str]] = {}
+    for key, place in places.items():
+        members.setdefault(str(place.group_tab.id), []).append(key)
     rows = [groups, *dict.fromkeys(place.siblings for place in places.values())]
-
-    def turn(key: object) -> list[Any]:
-        selected: dict[gr.Tabs, Any] = {}
-        if key == "home":
-            selected = {groups: "home"}
-        elif key in places:
-            selected = {groups: places[key].group_tab.id, places[key].siblings: key}
-        return [gr.Tabs(selected=selected[one]) if one in selected else gr.skip() for one in rows]
-
-    def turn_to_link(request: gr.Request) -> list[Any]:
-        return turn(request.query_params.get("tab"))  # no link: Home is shown already, and a click may have left it
-
-    def turn_to_card(event: gr.EventData) -> list[Any]:
-        return turn(event._data["key"])
-
-    demo.load(turn_to_link, None, rows, **QUIET)
-    cards.click(turn_to_card, None, rows, trigger_mode="multiple", **QUIET)
+    demo.load(None, None, rows, js=_js("turn", members))
+    cards.click(None, None, rows, js=_js("turn", members), trigger_mode="multiple")
 
 
 def settings_of(request: gr.Request) -> Query:
@@ -110,5 +98,5 @@ def settings_of(request: gr.Request) -> Query:
     return query if sum(len(key) + len(value) + 2 for key, value in query.items()) <= LONGEST_QUERY else {}
 
 
-def _js(name: str, *arguments: str) -> str:
+def _js(name: str, *arguments: object) -> str:
     return f"() => window.vitrine.{name}({', '.join(map(json.dumps, arguments))})"

@@ -122,7 +122,6 @@ def test_an_unknown_tab_is_ignored(page: Page, shell_server: str, query: str) ->
     expect(page).to_have_url(re.compile(r"\?tab=shout$"))
 
 
-@pytest.mark.skip(reason="Back lands on the wrong tab when two turns overlap: open, see NOTES.md")
 def test_back_and_forward(page: Page, shell_server: str) -> None:
     go(page, shell_server)
     page.click("#home a[data-key=echo]")
