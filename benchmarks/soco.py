@@ -1,9 +1,11 @@
 """SoCo, our variants and their rivals at equal budget: `python -m benchmarks.soco [--quick]`.
 
-Every trained method gets the same windows, steps and batch; three seeds shuffle the training windows. Excess is
+Every trained method gets the same windows, steps and batch; three seeds shuffle the training windows, and the first is
+what ships (at ratios that nothing is claimed for, it is the only one). Excess is
 ln(ppl / dense ppl), nats a token, on the same windows; intervals are paired bootstraps over windows, seeds averaged.
 Which of our variants counts as the best is decided by its loss on the training windows, not on what is reported.
-Finished cells are kept in the cache folder, so a stopped run goes on where it was.
+Finished cells are kept in the cache folder, so a stopped run goes on where it was, and `--part 1/2 --threads 1` beside
+`--part 2/2 --threads 1` makes them on two cores before the run that puts them together.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ from backends.runtime.device import choose_device, limit_threads
 from backends.runtime.files import ROOT, cache_folder, whole_file
 from backends.soco import run
 from backends.soco.knots import Knot, removed_share
+from backends.soco.recipes import training_for
 from backends.soco.service import open_bench
 from backends.soco.settings import METHODS
-from backends.soco.train import train_knot, training_for
+from backends.soco.train import shipped, train_knot
 from backends.soco.workbench import Workbench
 from benchmarks.report import Claim, write
 
@@ -75,7 +78,7 @@ def cell(bench: Workbench, windows: dict[str, Windows], method: str, percent: in
     if settings is None:
         spectrum = bench.decide(method, percent).spectrum
     else:
-        knot = next(item for item in train_knot(bench, settings) if isinstance(item, Knot))
+        knot = shipped(bench, settings) or next(k for k in train_knot(bench, settings) if isinstance(k, Knot))
         spectrum, final_kl = knot.spectrum, float(np.mean(knot.history[-20:, 1]))
         seconds = knot.facts["seconds"]
     model = bench.compress(spectrum)
@@ -88,10 +91,10 @@ def cell(bench: Workbench, windows: dict[str, Windows], method: str, percent: in
 
 
 def _code() -> str:
-    """Cells of another version of the method are not reused."""
+    """Cells of another version of the method are not reused; recipes are in the key themselves."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / "backends" / "soco").glob("*.py")):
-        if path.name not in ("run.py", "results.py", "curves.py", "__main__.py", "service.py"):
+        if path.name not in ("run.py", "results.py", "curves.py", "__main__.py", "service.py", "recipes.py"):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -187,23 +190,36 @@ def lm_eval_gap(bench: Workbench) -> float:
     return abs(float(np.exp(theirs / ours.tokens)) / ours.value - 1)
 
 
+def _count(method: str, percent: int, seeds: int) -> int:
+    """Seeds of a cell of the table: one where nothing is left to chance or nothing is claimed."""
+    return seeds if METHODS[method].trained and percent in CLAIMED else 1
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one seed, 60 %% only, 40 steps: a look, not a result")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--part", default="", metavar="I/N", help="only make every N-th cell, for a later whole run")
+    parser.add_argument("--threads", type=int, default=None)
     options = parser.parse_args()
-    limit_threads()
+    limit_threads(options.threads)
     torch.manual_seed(0)
     bench = open_bench(device=str(choose_device(options.device)))
     windows = evaluation_windows(bench)
     table = Table({n: perplexity(bench.lm.model, w) for n, w in windows.items()}, windows)
     seeds, steps = (1, 40) if options.quick else (options.seeds, options.steps)
-    for percent in (60,) if options.quick else RATIOS:
-        for method in METHODS:
-            count = seeds if METHODS[method].trained else 1
-            table.cells[method, percent] = [cell(bench, windows, method, percent, s, steps) for s in range(count)]
+    percents = (60,) if options.quick else RATIOS
+    asked = [(m, p, seed) for p in percents for m in METHODS for seed in range(_count(m, p, seeds))]
+    if options.part:
+        part, parts = map(int, options.part.split("/"))
+        for method, percent, seed in asked[part - 1 :: parts]:
+            cell(bench, windows, method, percent, seed, steps)
+        return
+    for method, percent, seed in asked:
+        made = cell(bench, windows, method, percent, seed, steps)
+        table.cells.setdefault((method, percent), []).append(made)
     found = claims(table)
     found.append(Claim("perplexity against lm-evaluation-harness, relative", lm_eval_gap(bench), "<=", 0.001))
     pace = run.speed(bench, table.best_of_ours(60), 60, repeats=15)

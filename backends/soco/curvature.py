@@ -1,7 +1,9 @@
 r"""Ours: measured curvature decides where rank goes, training rescales and repairs. Not the paper's.
 
-SoCo+K  two-sided basis; a component's importance is sigma^2 / 2, already in nats; kept once, then trained.
-SoCo+W  whitened basis; importance F_i / 2 from the diagonal Fisher information; components are exchanged in training:
+SoCo+K  two-sided basis; a component's importance is sigma^2 / 2, already in nats: F_i = sigma_i^2.
+SoCo+W  whitened basis; importance F_i / 2 from the diagonal Fisher information.
+
+What is kept is trained, and in the first part of the training components are exchanged by
 
     kept  I_i = F_i s_i^2 / 2 - a_i      dropped  I_i = -F_i s_i^2 / 2 - a_i      a_i = EMA[ s_i dKL/ds_i ], shrunk
 
@@ -53,7 +55,7 @@ def train_selection(
     settings: SocoTraining,
     importance: Importance | None,
 ) -> Iterator[tuple[float, str] | Knot]:
-    """Select by importance, or uniformly without one; exchange if the method does; then train s and d by L_inc."""
+    """Select by importance and exchange, or uniformly without one; then train s and d of what is kept by L_inc."""
     shapes = {n: f.shape for n, f in factors.items()}
     ratio, has_d = settings.removed / 100, settings.deviation == "output"
     arrays = None if importance is None else {n: i.cpu().numpy() for n, i in importance.items()}
@@ -63,7 +65,7 @@ def train_selection(
     trainee = Trainee(model, layers, make_optimiser(layers, settings), settings)
     history: list[tuple] = []
     first = 0
-    if settings.method == "soco-w":
+    if importance is not None:
         first = int(settings.exchange_until * settings.steps)
         for step, loss, kept, moved in exchange(trainee, pool, dict(kept), importance, shapes, first):  # noqa: B020
             history.append((2, loss, 0.0, 0.0, 0.0, ratio_of(kept, shapes, has_d), moved[0], moved[1]))

@@ -22,16 +22,13 @@ from backends.soco.spectra import Factor, Spectrum
 Form = Literal["merged", "factored"]
 
 
-class Dense(nn.Module):
-    """y = W x + b with a weight of its own. weight (m, n), bias (m,) or None."""
+class Dense(nn.Linear):
+    """y = W x + b around given tensors, frozen. weight (m, n), bias (m,) or None."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        super().__init__()
+        super().__init__(weight.shape[1], weight.shape[0], bias=False, device="meta")
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return apply_linear(x, self.weight, self.bias)
 
 
 class TwoSkinny(nn.Module):

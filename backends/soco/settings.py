@@ -135,5 +135,5 @@ class SocoTraining(BaseModel):
     weighting: Literal["uniform", "fisher"] = Field("uniform", title="Weights in L_dec; fisher is ours")
     selection: Literal["free", "prefix"] = Field("free", title="prefix: the order of the spectrum is fixed (ablation)")
     # Ours
-    exchange_every: int = Field(20, ge=1, title="Steps between exchanges (SoCo+W)")
-    exchange_until: float = Field(0.4, ge=0, le=1, title="Share of the steps with exchanges (SoCo+W)")
+    exchange_every: int = Field(20, ge=1, title="Steps between exchanges")
+    exchange_until: float = Field(0.4, ge=0, le=1, title="Share of the steps with exchanges")

@@ -5,7 +5,8 @@ r"""Three ways to write a weight as a sum of rank-one components, and what a com
     two-sided  R W L = P diag(sigma) Q^T,  U = R^{-1} P        with R^T R = E[g g^T]  (ours, "K")
 
 x is the layer's input and g the gradient of the log-likelihood at its output, so in the two-sided basis the loss that
-removing a component causes is, to second order, sigma^2 / 2 nats a token (Kronecker-factored Fisher).
+removing a component causes is, to second order, sigma^2 / 2 nats a token (Kronecker-factored Fisher) at the model that
+g was taken from.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from torch import nn
 
 from backends.lm.rebuild import projections, rebuild
 from backends.runtime.seeds import generator
+from backends.soco.materialise import Dense
 from backends.soco.spectra import Factor
 
 
@@ -60,7 +61,7 @@ def sampled_passes(
 
     Labels are drawn from the model. Works on a private copy, so the shared model gets no hook.
     """
-    private = rebuild(model, lambda _name, linear: _as_linear(linear))
+    private = rebuild(model, lambda _name, linear: Dense(linear.weight, linear.bias))
     embedding = private.get_input_embeddings()
     tap = _Tap(private)
     draw = generator(seed)
@@ -78,14 +79,6 @@ def sampled_passes(
             yield tap.inputs, tap.gradients
     finally:
         tap.close()
-
-
-def _as_linear(linear: nn.Linear) -> nn.Linear:
-    """The same tensors in a Linear of its own, so that hooks stay off the shared one."""
-    private = nn.Linear(1, 1, bias=False, device="meta")
-    private.weight, private.bias = linear.weight, linear.bias
-    private.in_features, private.out_features = linear.in_features, linear.out_features
-    return private
 
 
 def collect(model: nn.Module, windows: torch.Tensor, seed: int = 0, curvature: bool = True) -> Statistics:

@@ -16,29 +16,12 @@ from backends.runtime.device import choose_device, limit_threads
 from backends.runtime.files import ASSETS
 from backends.soco.curvature import dec_weights, train_selection, two_sided_importance
 from backends.soco.knots import Knot, knot_path, load_knot, removed_share, rounded, save_knot
+from backends.soco.recipes import training_for
 from backends.soco.settings import KNOTS, METHODS, SocoTraining, TrainedMethod
 from backends.soco.spectra import Basis
 from backends.soco.stages import three_stages
 from backends.soco.statistics import component_fisher
 from backends.soco.workbench import STATISTICS_WINDOWS, Workbench
-
-
-def training_for(method: str, percent: float, seed: int = 0, **changes: object) -> SocoTraining:
-    """The recipe of a shipped knot: SocoTraining's defaults with what was tuned for the method."""
-    return SocoTraining.model_validate({"method": method, "removed": percent, "seed": seed} | RECIPES[method] | changes)
-
-
-# The stages at their defaults collapse: lambda = 3 alone removes 60 %, and Adam lets all scores fall at one speed.
-# From a small lambda, grown until enough scores are on their way down, the scores go in the order of their worth.
-RECIPES: dict[str, dict[str, object]] = {
-    "soco": {
-        "score_lr": 0.05, "pressure": 0.05, "growth": 1.06, "look_ahead": 0.5, "explore": 0.45, "refine": 0.55,
-        "harden": 0.15,
-    },
-    "soco-k": {},
-    "soco-w": {},
-    "control": {},
-}  # fmt: skip
 
 
 def fisher_half(bench: Workbench, basis: Basis) -> dict[str, torch.Tensor]:
@@ -108,13 +91,19 @@ def main() -> None:
     )
     for percent in sorted(command.ratios, key=lambda p: (p % 20 != 0, p)):
         for method in command.methods:
-            path = knot_path(command.model, method, percent)
-            if command.again or not _is_current(path, bench):
-                _make(bench, training_for(method, percent), path)
+            settings = training_for(method, percent)
+            if command.again or shipped(bench, settings) is None:
+                _make(bench, settings, knot_path(command.model, method, percent))
 
 
-def _is_current(path: Path, bench: Workbench) -> bool:
-    return path.exists() and load_knot(path, bench.shapes).facts.get("model") == bench.lm.fingerprint
+def shipped(bench: Workbench, settings: SocoTraining) -> Knot | None:
+    """The stored knot, if it came from these settings on these weights."""
+    path = knot_path(bench.name, settings.method, int(settings.removed))
+    if settings.removed % 1 or not path.exists():
+        return None
+    knot = load_knot(path, bench.shapes)
+    wanted = {"settings": settings.model_dump(), "model": bench.lm.fingerprint}
+    return knot if wanted.items() <= knot.facts.items() else None
 
 
 def _make(bench: Workbench, settings: SocoTraining, path: Path) -> None:

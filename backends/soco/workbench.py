@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +22,8 @@ from backends.lm.perplexity import Perplexity, Windows, perplexity, rolling_wind
 from backends.lm.rebuild import projections
 from backends.runtime.errors import UserError
 from backends.runtime.files import cache_folder, whole_file
-from backends.soco.budget import Shapes, uniform
+from backends.soco.budget import Shapes, by_importance, uniform
+from backends.soco.curvature import two_sided_importance
 from backends.soco.knots import Knot, knot_path, load_knot, lower_knot, pruned
 from backends.soco.materialise import Form, materialise
 from backends.soco.pool import Pool, calibration_windows
@@ -31,6 +32,7 @@ from backends.soco.spectra import Basis, Factor, Spectrum, decompose, unscored
 from backends.soco.statistics import Statistics, collect
 
 STATISTICS_WINDOWS = 128
+CURVATURE_AT = 60  # percent removed
 POOL_WINDOWS = 1024
 QUICK_TOKENS = 2048
 T = TypeVar("T")
@@ -73,21 +75,38 @@ class Workbench:
         return self.once("calibration", lambda: calibration_windows(self.lm, texts.calibration(), self.lm.context))
 
     def statistics(self) -> Statistics:
-        """Gram matrices and output curvatures on 128 calibration windows; kept on disk between starts."""
+        """Gram matrices and output curvatures of the dense model on 128 calibration windows."""
+        return self.once("statistics", lambda: self._collected("dense", lambda: self.lm.model))
 
-        def make() -> Statistics:
-            source = texts.calibration()
-            path = cache_folder() / "soco" / f"statistics-{self.lm.fingerprint}-{source.fingerprint}.safetensors"
-            if path.exists():
-                try:
-                    return _read_statistics(path)
-                except (SafetensorError, KeyError, ValueError):
-                    path.unlink()  # torn by an older version: make it again
-            made = collect(self.lm.model, self.windows_for_calibration()[:STATISTICS_WINDOWS])
-            _write_statistics(made, path)
-            return _read_statistics(path)  # rounded as it will be read next time
+    def curvatures_under_compression(self) -> Mapping[str, torch.Tensor]:
+        """Ours: output curvatures of the model truncated by the dense model's own, 60 % removed.
 
-        return self.once("statistics", make)
+        What an error costs where errors have been made already differs from what the first one costs.
+        """
+
+        def truncated() -> torch.nn.Module:
+            dense = self.statistics()
+            factors = self._factors("two-sided", dense, dense.curvatures)
+            worth = {n: i.numpy() for n, i in two_sided_importance(factors).items()}
+            masks = by_importance(worth, self.shapes, CURVATURE_AT / 100, deviation=False)
+            kept = {n: torch.from_numpy(m) for n, m in masks.items()}
+            return materialise(self.lm.model, factors, unscored("two-sided", kept))
+
+        return self.once("curvatures", lambda: self._collected(f"truncated-{CURVATURE_AT}", truncated)).curvatures
+
+    def _collected(self, label: str, model: Callable[[], torch.nn.Module]) -> Statistics:
+        """Kept on disk between starts."""
+        source = texts.calibration()
+        name = f"statistics-{label}-{self.lm.fingerprint}-{source.fingerprint}.safetensors"
+        path = cache_folder() / "soco" / name
+        if path.exists():
+            try:
+                return _read_statistics(path)
+            except (SafetensorError, KeyError, ValueError):
+                path.unlink()  # torn by an older version: make it again
+        made = collect(model(), self.windows_for_calibration()[:STATISTICS_WINDOWS])
+        _write_statistics(made, path)
+        return _read_statistics(path)  # rounded as it will be read next time
 
     def pool(self) -> Pool:
         """Training windows: those after the ones that the statistics saw."""
@@ -99,15 +118,19 @@ class Workbench:
 
         def make() -> dict[str, Factor]:
             statistics = None if basis == "plain" else self.statistics()
-            made = {}
-            for name, linear in projections(self.lm.model).items():
-                gram = statistics.gram(name) if statistics else None
-                curvature = statistics.curvatures[name] if basis == "two-sided" else None
-                factor = decompose(linear.weight, basis, gram, curvature)
-                made[name] = factor.to(linear.weight.dtype, linear.weight.device)
-            return made
+            return self._factors(basis, statistics, self.curvatures_under_compression() if basis == "two-sided" else {})
 
         return self.once(("factors", basis), make)
+
+    def _factors(
+        self, basis: Basis, statistics: Statistics | None, curvatures: Mapping[str, torch.Tensor]
+    ) -> dict[str, Factor]:
+        made = {}
+        for name, linear in projections(self.lm.model).items():
+            gram = statistics.gram(name) if statistics else None
+            factor = decompose(linear.weight, basis, gram, curvatures.get(name))
+            made[name] = factor.to(linear.weight.dtype, linear.weight.device)
+        return made
 
     # ---- what a method decides --------------------------------------------------------------------------------------
 

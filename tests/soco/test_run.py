@@ -13,14 +13,16 @@ from backends.lm import texts
 from backends.lm.generate import continue_text
 from backends.lm.load import LanguageModel, fingerprint
 from backends.lm.perplexity import perplexity, rolling_windows
-from backends.lm.rebuild import layer_and_matrix
+from backends.lm.rebuild import layer_and_matrix, projections, rebuild
 from backends.lm.texts import EvaluationText, visitors_text
 from backends.runtime.errors import UserError
 from backends.soco import knots, run, workbench
+from backends.soco.budget import by_importance
 from backends.soco.knots import Knot, rounded, save_knot, to_log2
-from backends.soco.materialise import stored_parameters
+from backends.soco.materialise import Dense, stored_parameters
 from backends.soco.settings import METHODS, SocoTraining
-from backends.soco.spectra import Spectrum
+from backends.soco.spectra import Spectrum, decompose
+from backends.soco.statistics import collect
 from backends.soco.train import train_knot
 from backends.soco.workbench import Workbench
 from tests.fakes.language import KINDS, SENTENCES, tiny_language_model
@@ -322,8 +324,8 @@ def test_what_is_not_there_is_said(bench: Workbench):
 def test_statistics_from_the_cache_are_those_that_were_made(bench: Workbench, tmp_path: Path):
     made = {b: bench.factors(b) for b in ("whitened", "two-sided")}
     files = list((tmp_path / "cache").rglob("statistics-*"))
-    assert len(files) == 1
-    assert bench.lm.fingerprint in files[0].name
+    assert len(files) == 2  # of the dense model and of the truncated one
+    assert all(bench.lm.fingerprint in file.name for file in files)
     read = Workbench(bench.lm, "tiny")
     for basis, factors in made.items():
         for name, factor in factors.items():
@@ -331,9 +333,31 @@ def test_statistics_from_the_cache_are_those_that_were_made(bench: Workbench, tm
             torch.testing.assert_close(read.factors(basis)[name].left, factor.left, rtol=0, atol=0)
 
 
+def test_the_two_sided_basis_weighs_errors_where_the_compressed_model_is(bench: Workbench):
+    """Curvature read off the model that the dense model's own two-sided basis truncates to 40 %."""
+    windows = bench.windows_for_calibration()[: workbench.STATISTICS_WINDOWS]
+    dense = collect(bench.lm.model, windows)
+    linears = projections(bench.lm.model)
+    first = {n: decompose(m.weight, "two-sided", dense.gram(n), dense.curvatures[n]) for n, m in linears.items()}
+    masks = by_importance({n: f.sigma.numpy() ** 2 for n, f in first.items()}, bench.shapes, 0.6, deviation=False)
+    weights = {}
+    for name, factor in first.items():
+        kept = torch.from_numpy(masks[name])
+        part = factor.part(kept)
+        weights[name] = (part.left * part.sigma @ part.right).float()
+    truncated = rebuild(bench.lm.model, lambda name, linear: Dense(weights[name], linear.bias))
+    expected = collect(truncated, windows).curvatures
+    made = bench.curvatures_under_compression()
+    for name, linear in linears.items():
+        torch.testing.assert_close(made[name], expected[name], rtol=1e-3, atol=1e-3 * float(expected[name].abs().max()))
+        assert float((made[name] - dense.curvatures[name]).norm() / dense.curvatures[name].norm()) > 0.05
+        factor = decompose(linear.weight, "two-sided", bench.statistics().gram(name), made[name])
+        torch.testing.assert_close(bench.factors("two-sided")[name].sigma, factor.sigma.float())
+
+
 def test_a_torn_cache_is_made_again(bench: Workbench, tmp_path: Path):
     expected = bench.statistics()
-    (file,) = (tmp_path / "cache").rglob("statistics-*")
+    (file,) = (tmp_path / "cache").rglob("statistics-dense-*")
     file.write_bytes(file.read_bytes()[:500])
     again = Workbench(bench.lm, "tiny").statistics()
     name = next(iter(expected.curvatures))

@@ -1,0 +1,22 @@
+"""What was tuned, per method: the changes to SocoTraining's defaults with which the shipped scores are trained."""
+
+from __future__ import annotations
+
+from backends.soco.settings import SocoTraining
+
+# The stages at their defaults collapse: lambda = 3 alone removes 60 %, and Adam lets all scores fall at one speed.
+# From a small lambda, grown until enough scores are on their way down, the scores go in the order of their worth.
+RECIPES: dict[str, dict[str, object]] = {
+    "soco": {
+        "score_lr": 0.05, "pressure": 0.05, "growth": 1.06, "look_ahead": 0.5, "explore": 0.45, "refine": 0.55,
+        "harden": 0.15,
+    },
+    "soco-k": {},
+    "soco-w": {},
+    "control": {},
+}  # fmt: skip
+
+
+def training_for(method: str, percent: float, seed: int = 0, **changes: object) -> SocoTraining:
+    """The recipe of a shipped knot, with `changes`."""
+    return SocoTraining.model_validate({"method": method, "removed": percent, "seed": seed} | RECIPES[method] | changes)
