@@ -221,8 +221,8 @@ def spectrum_figure(view: SpectrumView) -> go.Figure:
             height=330, showlegend=True, margin={"l": 56, "r": 8, "t": 8, "b": 44},
             legend={"orientation": "h", "y": 1.14, "x": 0, "font": {"size": 13}, "itemsizing": "constant"},
             xaxis={}, yaxis={"title": "σ (log)", "type": "log", **ticks},
-            xaxis2={"title": "component"} | FIGURE["xaxis"],
-            yaxis2={"title": "score s"} | FIGURE["yaxis"],
+            xaxis2={"title": "component"},
+            yaxis2={"title": "score s"},
         )
     )  # fmt: skip
     return figure
