@@ -93,7 +93,7 @@ def build(context: AppContext) -> Built:
     with row("What is the paper's, what is ours", "and what had to be inferred"):
         gr.Markdown(NOTES)
     with row("Advanced", "rival, seed, length and temperature of the continuations"), gr.Row():
-        rival = control(SocoSettings, "rival", LABELS)
+        rival = control(SocoSettings, "rival", LABELS, elem_classes="v-method-chips")
         seed = control(SocoSettings, "seed")
         tokens = control(SocoSettings, "tokens")
         temperature = control(SocoSettings, "temperature")
@@ -134,7 +134,7 @@ def build(context: AppContext) -> Built:
         running.append(first.then(details, detail_inputs, detail_outputs, validator=detail_check, **more))
     running.append(removed.release(details, detail_inputs, detail_outputs, validator=detail_check, **more))
     removed.input(
-        live, live_inputs, live_outputs, validator=live_check, api_name="soco_perplexity", cancels=running, **QUIET,
+        live, live_inputs, live_outputs, validator=live_check, api_name="soco_perplexity", **QUIET,
         api_description="Perplexity of the compressed model on 2,048 tokens: figure, sentence, protocol, formula.",
     )  # fmt: skip
     speaking = [*view, prompt, rival, seed, tokens, temperature]
@@ -157,7 +157,10 @@ def build(context: AppContext) -> Built:
         guarded(lambda *v: _own(context, *v)), [removed, method, own], [text, surprise],
         validator=validator(SocoSettings, "removed", "method", None), api_visibility="private", show_progress="minimal",
     )  # fmt: skip
-    measured.success(live, live_inputs, live_outputs, api_visibility="private", **QUIET)
+    counted = measured.success(live, live_inputs, live_outputs, api_visibility="private", **QUIET)
+    running.append(counted.then(details, detail_inputs, detail_outputs, **more))
+    # What is still being computed for the last view must not be drawn over the new one.
+    gr.on([removed.input, method.input, text.input, score.click], cancels=running, api_visibility="private")
 
     def first(query: Query, *values: Any) -> list[Any]:
         return [*_opening(query, dict(zip(("removed", "method", "text"), values, strict=True))), True]
@@ -254,11 +257,14 @@ def _details(context: AppContext, *values: Any) -> Iterator[list[Any]]:
     yield [*drawn, *parts]
     spoken = _speak(context, s.removed, s.method, s.text, ask.prompt, s.rival, s.seed, s.tokens, s.temperature)
     yield [*[skip] * 12, spoken]
-    if s.removed > 0:
+    if s.removed == 0:
+        yield [*[skip] * 9, None, "Nothing is removed, so nothing is lost or gained.", skip, skip]
+    elif not METHODS[s.method].trained:
+        only = "it truncates every matrix at the same share, and neither chooses nor rescales"
+        yield [*[skip] * 9, None, f"{METHODS[s.method].label} has one decision only: {only}.", skip, skip]
+    else:
         result = run.contributions(bench, s.method, s.removed, evaluated)
         yield [*[skip] * 9, figures.contributions_figure(result), result.summary(), skip, skip]
-    else:
-        yield [*[skip] * 9, None, "Nothing is removed, so nothing is lost or gained.", skip, skip]
     yield [*[skip] * 11, figures.size_table(now, run.speed(bench, s.method, s.removed)), skip]
     for step in run.refine(bench, s.method, s.removed, evaluated, anchor):
         yield [*_drawn(measured, step.partial)[:3], *[skip] * 10]

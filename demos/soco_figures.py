@@ -175,7 +175,7 @@ def ranks_figure(accounting: Accounting) -> go.Figure:
             height=300,
             margin={"l": 48, "r": 8, "t": 28, "b": 8},
             xaxis={"side": "top"},
-            yaxis={"autorange": "reversed"},
+            yaxis={"autorange": "reversed", "showgrid": False},
         )
     )
     return figure
@@ -188,10 +188,16 @@ def ranks_sentence(accounting: Accounting) -> str:
     if share.max() - share.min() < 0.05:
         return f"Every matrix keeps about the same share of its components, {100 * share.mean():.0f} %."
     most, least = (accounting.matrices[int(by_matrix.argmax())], accounting.matrices[int(by_matrix.argmin())])
+    layers = "All layers keep about the same share of their components"
+    if by_layer.max() - by_layer.min() >= 0.02:
+        layers = (
+            f"Layer {int(by_layer.argmax())} keeps the largest share of its components "
+            f"({100 * by_layer.max():.0f} %), layer {int(by_layer.argmin())} the smallest "
+            f"({100 * by_layer.min():.0f} %)"
+        )
     return (
-        f"Layer {int(by_layer.argmax())} keeps the largest share of its components ({100 * by_layer.max():.0f} %), "
-        f"layer {int(by_layer.argmin())} the smallest ({100 * by_layer.min():.0f} %); among the matrices {most} keeps "
-        f"most, {least} least."
+        f"{layers}; among the matrices {most} keeps most ({100 * by_matrix.max():.0f} %), {least} least "
+        f"({100 * by_matrix.min():.0f} %)."
     )
 
 

@@ -71,10 +71,12 @@ class Measurement:
     def summary(self) -> str:
         if self.percent == 0:
             return f"Nothing is removed: this is the dense model, perplexity {self.value:.2f}."
-        ratio = self.value / self.dense_value
+        error = self.value_error / self.dense_value
+        known = f" ± {error:.3f}" if math.isfinite(error) else ""
+        alone = "" if known else " (too few tokens for a standard error)"
         return (
             f"At {self.percent:g} % removed, {METHODS[self.method].label} reaches perplexity {self.value:.2f}, "
-            f"{ratio:.3f} ± {self.value_error / self.dense_value:.3f} times the dense model's {self.dense_value:.2f}."
+            f"{self.value / self.dense_value:.3f}{known} times the dense model's {self.dense_value:.2f}{alone}."
         )
 
     def protocol(self) -> str:

@@ -15,8 +15,6 @@ from playwright.sync_api import Page, expect
 
 from tests.conftest import ROOT, served
 
-pytestmark = pytest.mark.skip(reason="comes up together with the remaining trained scores: see NOTES.md")
-
 RING = """() => {
   const graph = document.querySelector('#soco-curve .js-plotly-plot');
   const now = graph && graph.data && graph.data.find(trace => trace.name === 'now');
@@ -54,7 +52,7 @@ def test_opens_with_a_live_perplexity_beside_the_dense_model(page: Page, app_ser
     assert float(said[1]) / float(said[3]) == pytest.approx(float(said[2]), abs=0.01)
     protocol = page.locator("#tab-soco .v-figure .v-protocol").inner_text()
     assert "context 256, stride 256" in protocol and "bits per byte" in protocol and "bundled, tiny" in protocol
-    for label in ("SoCo", "SoCo+K", "Fair control", "SVD-LLM", "SVD", "dense"):
+    for label in ("SoCo", "SoCo+K", "SoCo+W", "Fair control", "SVD-LLM", "SVD", "dense"):
         expect(
             page.locator("#soco-curve .annotation-text", has_text=re.compile(f"^{re.escape(label)}$"))
         ).to_be_visible()
@@ -76,7 +74,7 @@ def test_dragging_moves_the_number_and_the_backend_agrees(page: Page, app_server
 
 
 def test_details_follow_and_the_whole_text_refines(page: Page, app_server: str) -> None:
-    opened(page, app_server, "&method=svd-llm&removed=60")
+    opened(page, app_server, "&method=control&removed=60")
     expect(page.locator("#tab-soco")).to_contain_text("distinct-2", timeout=90_000)
     expect(page.locator("#tab-soco")).to_contain_text("nats gained over uniform truncation", timeout=90_000)
     expect(page.locator("#tab-soco table")).to_contain_text("tokens a second, measured", timeout=90_000)
@@ -103,7 +101,10 @@ def test_your_own_text_is_scored_and_never_executed(page: Page, app_server: str)
     )
     page.get_by_role("button", name="Measure this text").click()
     expect(page.locator(".v-surprise span").first).to_be_visible(timeout=60_000)
-    expect(page.locator("#tab-soco .v-figure .v-protocol")).to_contain_text("your text", timeout=60_000)
+    protocol = page.locator("#tab-soco .v-figure .v-protocol")
+    expect(protocol).to_contain_text("your text", timeout=60_000)
+    page.wait_for_timeout(3_000)  # the whole held-out text was on its way when the text changed
+    expect(protocol).to_contain_text("your text")
     assert page.evaluate("window.hacked") is None
     assert "<img" in page.locator(".v-surprise").inner_text()
 

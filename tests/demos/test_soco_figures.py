@@ -61,6 +61,14 @@ def test_the_ring_stands_where_the_measurement_says(method: str):
     assert sorted(said) == sorted([f"<b>{card.label}</b>" for card in METHODS.values()] + ["<b>dense</b>"])
 
 
+def test_too_few_tokens_for_an_error_are_said():
+    assert "± " in measured().summary()
+    one = Perplexity(2.0, float("nan"), 50, 200, 64, 64, np.array([100.0]), np.array([50]))
+    alone = Measurement("svd", 40, "truncated", "your text", one, one, accounting(), 0.1)
+    assert "nan" not in alone.summary() and "too few tokens" in alone.summary()
+    assert figures.curves_figure(None, "svd", alone).to_json()
+
+
 @pytest.mark.parametrize("factor", [0.9, 1.0, 1e6])
 def test_a_number_beyond_the_picture_stays_at_its_edge(factor: float):
     now = measured(factor=factor)
