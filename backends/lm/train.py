@@ -31,7 +31,9 @@ from backends.runtime.files import ASSETS, cache_folder, whole_file
 class Command(TrainSettings, BaseSettings):
     """Train the bundled language model (resumes by itself)."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", cli_parse_args=True, cli_kebab_case=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", cli_parse_args=True, cli_kebab_case=True, cli_implicit_flags=True
+    )
     work: Path = Field(default_factory=lambda: cache_folder() / "lm-training", title="Folder of the run's files")
     output: Path = Field(ASSETS / "models" / NAME, title="Folder of the finished model")
     threads: int | None = Field(None, ge=1, title="CPU threads")

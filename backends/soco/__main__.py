@@ -15,7 +15,9 @@ from backends.soco.settings import SocoSettings
 class Command(SocoSettings, BaseSettings):
     """Compress a language model, measure its perplexity, and save it if asked to."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", cli_parse_args=True, cli_kebab_case=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", cli_parse_args=True, cli_kebab_case=True, cli_implicit_flags=True
+    )
     model: str = Field("bundled:pydoc-llama", title="bundled:NAME, local:NAME under --models, or a Hub id")
     models: Path | None = Field(None, title="Folder with models of your own")
     offline: bool = Field(False, title="Never ask the network")

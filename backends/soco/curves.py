@@ -66,7 +66,7 @@ def read_curves(model: str) -> Curves:
 class Command(BaseSettings):
     """Measure every method's curve on both texts."""
 
-    model_config = SettingsConfigDict(extra="forbid", cli_parse_args=True, cli_kebab_case=True)
+    model_config = SettingsConfigDict(extra="forbid", cli_parse_args=True, cli_kebab_case=True, cli_implicit_flags=True)
     model: str = Field("pydoc-llama", title="Name of a bundled model")
     device: str = "auto"
 

@@ -73,7 +73,7 @@ def train_knot(bench: Workbench, settings: SocoTraining) -> Iterator[tuple[float
 class Command(BaseSettings):
     """Train the scores that ship with the bundled model."""
 
-    model_config = SettingsConfigDict(extra="forbid", cli_parse_args=True, cli_kebab_case=True)
+    model_config = SettingsConfigDict(extra="forbid", cli_parse_args=True, cli_kebab_case=True, cli_implicit_flags=True)
     methods: list[TrainedMethod] = Field(["soco-k", "control", "soco-w", "soco"], title="Methods")
     ratios: list[int] = Field(list(KNOTS), title="Removed, %")
     model: str = Field("pydoc-llama", title="Name of a bundled model")

@@ -4,7 +4,7 @@
     removed.input(draw, [removed, method], ..., validator=validator(SocoSettings, "removed", "method"))
 
 A slider for a bounded number, radio buttons for up to six choices, a dropdown for more. The validator also runs for
-calls over HTTP, where NaN, booleans, null and values between steps would otherwise pass.
+calls over HTTP, and numbers reach it as they were sent: Gradio's own would round 40.5 and stumble over NaN and null.
 """
 
 from __future__ import annotations
@@ -43,10 +43,13 @@ def control(
     if low is None or high is None:
         raise ValueError(f"{model.__name__}.{name} needs both bounds to become a control")
     if high - low > 10_000:
-        return gr.Number(
+        number = gr.Number(
             minimum=low, maximum=high, step=step, precision=0 if field.annotation is int else None, **common
         )
-    return gr.Slider(low, high, step=step, precision=0 if step == int(step) else None, **common)
+    else:
+        number = gr.Slider(low, high, step=step, precision=0 if step == int(step) else None, **common)
+    number.preprocess = lambda payload: payload
+    return number
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None, float]:
