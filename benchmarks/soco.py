@@ -38,7 +38,7 @@ OURS = ("soco-k", "soco-w")
 RATIOS = (20, 40, 60, 80)
 CLAIMED = (40, 60, 80)
 WIKITEXT = ROOT.parent / "shared" / "data" / "text" / "wikitext2.test.raw.txt.gz"
-TOKENS = 65_536
+TOKENS = 32_768
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Cell:
 
 
 def evaluation_windows(bench: Workbench) -> dict[str, Windows]:
-    """Held-out documentation and, where it is present, the WikiText-2 test text; 65,536 tokens of each."""
+    """Held-out documentation and, where it is present, the WikiText-2 test text; 32,768 tokens of each."""
     found = {"held-out": bench.windows(texts.held_out()).sample(TOKENS)}
     if WIKITEXT.exists():
         with gzip.open(WIKITEXT, "rt", encoding="utf-8") as file:
@@ -67,8 +67,8 @@ def evaluation_windows(bench: Workbench) -> dict[str, Windows]:
 def cell(bench: Workbench, windows: dict[str, Windows], method: str, percent: int, seed: int, steps: int) -> Cell:
     """Train (or truncate) and evaluate, or read what an earlier run left."""
     settings = training_for(method, percent, seed, steps=steps) if METHODS[method].trained else None
-    key = json.dumps([bench.lm.fingerprint, method, percent, seed, settings and settings.model_dump(), _code()])
-    path = cache_folder() / "benchmarks" / f"soco-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
+    facts = [bench.lm.fingerprint, TOKENS, method, percent, seed, settings and settings.model_dump(), _code()]
+    path = cache_folder() / "benchmarks" / f"soco-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as kept:
             nats = {name: kept[name] for name in windows if name in kept}

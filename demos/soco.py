@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -327,16 +326,12 @@ def _own(context: AppContext, removed: float, method: str, own: str) -> list[Any
 
 
 def _warm(context: AppContext) -> None:
-    """Load the bundled model and what its first number needs; the calibrated bases follow in a thread of their own."""
+    """Load the bundled model and what its first number needs, then the bases of all methods."""
     from backends.lm import texts
     from backends.soco.run import measure
 
     bench = _bench(context)
     measure(bench, "svd", 40, texts.held_out())
-    threading.Thread(target=_warm_bases, args=(bench,), name="warm-bases", daemon=True).start()
-
-
-def _warm_bases(bench: Workbench) -> None:
     for basis in dict.fromkeys(card.basis for card in METHODS.values()):
         bench.factors(basis)
 

@@ -69,6 +69,7 @@ class Command(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", cli_parse_args=True, cli_kebab_case=True, cli_implicit_flags=True)
     model: str = Field("pydoc-llama", title="Name of a bundled model")
     device: str = "auto"
+    threads: int | None = None
 
 
 def main() -> None:
@@ -78,7 +79,7 @@ def main() -> None:
     from backends.soco.workbench import Workbench
 
     command = Command()
-    limit_threads()
+    limit_threads(command.threads)
     folder = ASSETS / "models" / command.model
     lm = load_language_model(folder, f"bundled:{command.model}", choose_device(command.device))
     bench = Workbench(lm, command.model)
