@@ -84,9 +84,9 @@ def build(context: AppContext) -> Built:
             shares_said = gr.Markdown(elem_classes="v-protocol")
             gr.Markdown("### Size and speed")
             size = gr.HTML(js_on_load=None)
-    with row("Your own text", "paste or upload up to 1 MB; see which words surprise the model"):
+    with row("Your own text", "paste or upload; see what surprises the model"):
         own = gr.Textbox(label="Text", lines=6, max_lines=12, placeholder="Paste any plain text")
-        upload = gr.File(label="or a plain-text file", file_types=[".txt", ".md"], type="filepath")
+        upload = gr.File(label="or a plain-text file, up to 1 MB", file_types=[".txt", ".md"], type="filepath")
         score = gr.Button("Measure this text", variant="primary")
         surprise = gr.HTML(js_on_load=None)
     with row("What is the paper's, what is ours", "and what had to be inferred"):
@@ -294,7 +294,7 @@ def _speak(
     for key in dict.fromkeys((method, rival)):
         c = continuation(bench, key, removed, words, tokens, seed, temperature)
         said.append((f"{METHODS[key].label} {removed:g} %", figures.LINES[key][0], c))
-    said.append(("dense", "inherit", continuation(bench, None, 0, words, tokens, seed, temperature)))
+    said.append(("dense", figures.OTHER, continuation(bench, None, 0, words, tokens, seed, temperature)))
     return figures.continuations_html(words, said)
 
 

@@ -121,14 +121,13 @@ def _label_ends(figure: go.Figure, ends: list[tuple[str, str, float, float]]) ->
 
 
 def _label_leaving(figure: go.Figure, leaving: list[tuple], top: float, dense: float) -> None:
-    """Names of the lines that leave the picture, beside them below its upper edge: the rightmost at its right."""
-    crossings = sorted(((_crossing(xs, ys, top), label, colour, xs, ys) for label, colour, xs, ys in leaving))
+    """Names of the lines that leave the picture, left of them, each a step lower than the last: none meet."""
+    crossings = sorted((_crossing(xs, ys, top), label, colour, xs, ys) for label, colour, xs, ys in leaving)
     for place, (_, label, colour, xs, ys) in enumerate(crossings):
-        height = math.log10(top) - (0.03 + 0.07 * (place % 2)) * math.log10(top / dense)
-        right = place == len(crossings) - 1
+        height = math.log10(top) - (0.03 + 0.07 * place) * math.log10(top / dense)
         figure.add_annotation(
             x=_crossing(xs, ys, 10**height), y=height, text=f"<b>{label}</b>", font={"color": colour, "size": 13},
-            showarrow=False, xanchor="left" if right else "right", xshift=8 if right else -8,
+            showarrow=False, xanchor="right", xshift=-8,
         )  # fmt: skip
 
 
@@ -281,7 +280,7 @@ def continuations_html(prompt: str, pairs: list[tuple[str, str, Continuation]]) 
     parts = []
     for label, colour, c in pairs:
         parts.append(
-            f"<p class='v-said'><b style='color:{colour}'>{html.escape(label)}</b> "
+            f"<p class='v-said'><b class='v-key' style='--c:{colour}'>{html.escape(label)}</b> "
             f"<span class='v-prompt'>{html.escape(prompt)}</span>{html.escape(c.text)}</p>"
             f"<p class='v-protocol'>distinct-2 {c.distinct_2:.2f} · distinct-3 {c.distinct_3:.2f} · "
             f"repeated {100 * c.repetition:.0f} %</p>"

@@ -102,6 +102,8 @@ class SpectrumView:
         louder = int((self.scores[self.kept] > 1).sum())
         last = int(np.flatnonzero(self.kept)[-1]) + 1 if kept else 0
         order = "the largest ones" if last == kept else f"not only the largest: the last one kept is number {last}"
+        if kept == len(self.sigma):
+            return f"{self.name}: all {kept} components are kept; {louder} of them are amplified."
         return f"{self.name}: {kept} of {len(self.sigma)} components are kept, {order}; {louder} of them are amplified."
 
 
