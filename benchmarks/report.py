@@ -69,7 +69,7 @@ def write(name: str, settings: dict, rows: Sequence[dict], claims: Sequence[Clai
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "settings": settings,
         "rows": list(rows),
-        "claims": [asdict(c) | {"met": c.met} for c in claims],
+        "claims": [asdict(c) | {"value": float(c.value), "met": bool(c.met)} for c in claims],
     }
     path = RESULTS / f"{name}.json"
     with whole_file(path) as temporary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import gradio as gr
 
 from backends.lm.settings import NAME, Architecture
 from backends.runtime.errors import UserError
+from backends.runtime.gently import gently
 from backends.soco.curves import Curves, TextCurves, read_curves
 from backends.soco.settings import METHODS, SocoSettings
 from demos import soco_figures as figures
@@ -26,6 +28,7 @@ LABELS = {key: card.label for key, card in METHODS.items()}
 TEXT_LABELS = {"held-out": "Python docs, held out", "stories": "Stories", "yours": "Your text"}
 PROMPTS = ["Returns the number of", "If the argument is a list,", "This class implements", "The sea is salt because"]
 WAITING = "The curves are measured beforehand; the live number follows as soon as the model is loaded."
+PAUSE = 0.5  # seconds
 QUIET: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
 
 NOTES = """
@@ -121,7 +124,8 @@ def build(context: AppContext) -> Built:
 
     @guarded
     def details(*values: Any) -> Iterator[list[Any]]:
-        yield from _details(context, *values)
+        time.sleep(PAUSE)  # a slider on its way cancels this, so nothing is begun that the next step throws away
+        yield from gently(_details(context, *values))
 
     more: dict[str, Any] = {"concurrency_id": "details", "concurrency_limit": 1, "api_visibility": "private"} | QUIET
     opened = ready.change(live, live_inputs, live_outputs, api_visibility="private", **QUIET)
