@@ -1,6 +1,7 @@
 """How long a visitor of the SoCo panel waits, in a real Chromium: `python -m benchmarks.soco_page [--moves 60]`.
 
-Opening: from the address to the first live perplexity, with torch warm and the browser's cache cold. Moving: from a key
+Opening: from the address to the first live perplexity in words, and to the figure, with the models warm and the
+browser's cache cold. Moving: from a key
 on the slider to the redrawn figure whose ring stands at the new ratio, a forward pass over 2,048 tokens in between.
 """
 
@@ -24,6 +25,10 @@ RING = """() => {
   const now = graph && graph.data && graph.data.find(trace => trace.name === 'now');
   return now ? now.x[0] : null;
 }"""
+NUMBER = """() => {
+  const sentence = document.querySelector('#tab-soco .prose.v-caption');
+  return sentence !== null && sentence.innerText.includes('reaches perplexity');
+}"""
 SLIDER = "#soco-removed input[type=range]"
 
 
@@ -38,12 +43,14 @@ def wait_until_warm(url: str, seconds: float = 180) -> float:
     raise TimeoutError("the app did not become warm")
 
 
-def opening(page: Page, url: str) -> float:
-    """Seconds from the address to the first live number."""
+def opening(page: Page, url: str) -> tuple[float, float]:
+    """Seconds from the address to the first live number, and to the figure that shows it."""
     started = time.perf_counter()
-    page.goto(f"{url}/?tab=soco")
+    page.goto(f"{url}/?tab=soco", wait_until="commit")
+    page.wait_for_function(NUMBER, polling=20, timeout=60_000)
+    number = time.perf_counter() - started
     page.wait_for_function(f"({RING})() !== null", polling=20, timeout=60_000)
-    return time.perf_counter() - started
+    return number, time.perf_counter() - started
 
 
 def moving(page: Page, moves: int) -> list[float]:
@@ -87,18 +94,21 @@ def main() -> None:
                 page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
                 opened.append(opening(page, url))
                 if len(opened) == 5:
-                    page.wait_for_timeout(15_000)  # the details of the opening are done
+                    page.wait_for_timeout(30_000)  # the details of the opening are done
                     waits = moving(page, options.moves)
                 context.close()
+                time.sleep(3)  # what was being computed for the closed page ends
             browser.close()
+    numbers, drawn = zip(*opened, strict=True)
     p95 = statistics.quantiles(waits, n=20)[-1]
     rows = [
         {"what": "port answers to all models warm, cold cache, s", "median": warm},
-        {"what": "opening to first live perplexity, s", "median": statistics.median(opened), "worst": max(opened)},
+        {"what": "opening to first live perplexity, s", "median": statistics.median(numbers), "worst": max(numbers)},
+        {"what": "opening to its figure, s", "median": statistics.median(drawn), "worst": max(drawn)},
         {"what": "slider step to redrawn figure, ms", "median": 1000 * statistics.median(waits), "p95": 1000 * p95},
     ]
     claims = [
-        Claim("opening to first live perplexity, s, worst of five", max(opened), "<=", 2.0),
+        Claim("opening to first live perplexity, s, worst of five", max(numbers), "<=", 2.0),
         Claim("slider step to redrawn figure, ms, median", 1000 * statistics.median(waits), "<", 400),
         Claim("slider step to redrawn figure, ms, 95th percentile", 1000 * p95, "<", 800),
         Claim("requests to other hosts", len(foreign), "==", 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ LABELS = {key: card.label for key, card in METHODS.items()}
 TEXT_LABELS = {"held-out": "Python docs, held out", "stories": "Stories", "yours": "Your text"}
 PROMPTS = ["Returns the number of", "If the argument is a list,", "This class implements", "The sea is salt because"]
 WAITING = "The curves are measured beforehand; the live number follows as soon as the model is loaded."
-PAUSE = 0.5  # seconds
+DRAWN = "drawn"
+_WARM = threading.Event()  # the model is loaded
+PAUSE = 1.0  # seconds
 QUIET: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
 
 NOTES = """
@@ -99,7 +102,7 @@ def build(context: AppContext) -> Built:
         seed = control(SocoSettings, "seed")
         tokens = control(SocoSettings, "tokens")
         temperature = control(SocoSettings, "temperature")
-    ready = gr.State(False)
+    ready = gr.State("")
 
     view = [removed, method, text]
     live_inputs, live_outputs = [*view, own], [curve, caption, protocol, equation, kept]
@@ -128,7 +131,10 @@ def build(context: AppContext) -> Built:
         yield from gently(_details(context, *values))
 
     more: dict[str, Any] = {"concurrency_id": "details", "concurrency_limit": 1, "api_visibility": "private"} | QUIET
-    opened = ready.change(live, live_inputs, live_outputs, api_visibility="private", **QUIET)
+    opened = ready.change(
+        guarded(lambda there, *values: [gr.skip()] * 5 if there == DRAWN else _live(context, *values)),
+        [ready, *live_inputs], live_outputs, api_visibility="private", **QUIET,
+    )  # fmt: skip
     running = [opened.then(details, detail_inputs, detail_outputs, **more)]
     for component in (method, text):
         first = component.input(
@@ -166,20 +172,22 @@ def build(context: AppContext) -> Built:
     gr.on([removed.input, method.input, text.input, score.click], cancels=running, api_visibility="private")
 
     def first(query: Query, *values: Any) -> list[Any]:
-        return [*_opening(query, dict(zip(("removed", "method", "text"), values, strict=True))), True]
+        return _opening(context, query, dict(zip(("removed", "method", "text"), values, strict=True)))
 
     return Built(first, outputs=[*view, *live_outputs, ready], inputs=view)
 
 
-def _opening(query: Query, values: dict[str, Any]) -> list[Any]:
-    """The measured curves, at once and without the model; the link's settings where they fit."""
+def _opening(context: AppContext, query: Query, values: dict[str, Any]) -> list[Any]:
+    """With a warm model the live number at once; before, the measured curves. The link's settings where they fit."""
     values, ignored = restored(SocoSettings, query, values)
     for name in ignored:
         gr.Warning(f"The link's value for “{name}” was ignored.")
+    if _WARM.is_set() and values["text"] != "yours":
+        return [*values.values(), *_live(context, *values.values(), ""), DRAWN]
     curves = _curves()
     measured = curves.texts.get(values["text"]) if curves else None
     figure = figures.curves_figure(measured, values["method"], None) if measured else None
-    return [*values.values(), figure, WAITING, _measured_note(curves), "", ""]
+    return [*values.values(), figure, WAITING, _measured_note(curves), "", "", "curves"]
 
 
 def _curves() -> Curves | None:
@@ -336,6 +344,7 @@ def _warm(context: AppContext) -> None:
 
     bench = _bench(context)
     measure(bench, "svd", 40, texts.held_out())
+    _WARM.set()
     for basis in dict.fromkeys(card.basis for card in METHODS.values()):
         bench.factors(basis)
 

@@ -44,50 +44,54 @@ def curves_figure(curves: TextCurves | None, method: str, now: Measurement | Non
 
     A visitor's own text has no measured curves, only the ring. `now` is None until the model has answered.
     """
-    figure = go.Figure()
     dense = now.dense_value if now else curves.dense.perplexity if curves else 1.0
     ceiling, top, ends, leaving = CEILING * dense, dense * 1.5, [], []
+    traces: list[dict] = []
+    shapes: list[dict] = [
+        {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": dense, "y1": dense,
+         "line": {"dash": "dash", "width": 1.5, "color": OTHER}}
+    ]  # fmt: skip
     for key, points in (curves.methods if curves else {}).items():
         colour, dash, width = LINES[key]
         xs, ys = [p.percent for p in points], [p.perplexity for p in points]
-        figure.add_scatter(
-            x=xs, y=ys, mode="lines+markers", name=METHODS[key].label, marker={"size": 5 if key != method else 7},
-            line={"color": colour, "dash": dash, "width": width + (1.5 if key == method else 0)},
-            hovertemplate="%{x} % removed<br>perplexity %{y:.2f}<extra>" + METHODS[key].label + "</extra>",
-        )  # fmt: skip
+        traces.append({
+            "x": xs, "y": ys, "mode": "lines+markers", "name": METHODS[key].label,
+            "marker": {"size": 5 if key != method else 7},
+            "line": {"color": colour, "dash": dash, "width": width + (1.5 if key == method else 0)},
+            "hovertemplate": "%{x} % removed<br>perplexity %{y:.2f}<extra>" + METHODS[key].label + "</extra>",
+        })  # fmt: skip
         if ys[-1] <= ceiling:
             ends.append((METHODS[key].label, colour, xs[-1], ys[-1]))
         else:
             leaving.append((METHODS[key].label, colour, xs, ys))
         top = max([top, *(y for y in ys if y <= ceiling)])
     top = ceiling if leaving else top
-    _label_leaving(figure, leaving, top, dense)
-    figure.add_hline(y=dense, line={"dash": "dash", "width": 1.5, "color": OTHER})
-    _label_ends(figure, [*ends, ("dense", OTHER, 90.0, dense)])
+    labels = _label_leaving(leaving, top, dense) + _label_ends([*ends, ("dense", OTHER, 90.0, dense)])
     if now:
         colour = LINES[now.method][0]
-        figure.add_vline(x=now.percent, line={"width": 1, "color": colour}, opacity=0.35)
+        shapes.append({
+            "type": "line", "yref": "paper", "x0": now.percent, "x1": now.percent, "y0": 0, "y1": 1, "opacity": 0.35,
+            "line": {"width": 1, "color": colour},
+        })  # fmt: skip
         y = min(now.value, CEILING * dense)
-        figure.add_scatter(
-            x=[now.percent], y=[y], mode="markers", name="now",
-            marker={"size": 15, "color": "rgba(255,255,255,0.9)", "line": {"color": colour, "width": 4}},
-            error_y={"type": "data", "array": [now.value_error], "color": colour, "thickness": 1.5},
-            hovertemplate=f"{now.percent:g} % removed<br>perplexity {now.value:.2f}<extra>now</extra>",
-        )  # fmt: skip
+        traces.append({
+            "x": [now.percent], "y": [y], "mode": "markers", "name": "now",
+            "marker": {"size": 15, "color": "rgba(255,255,255,0.9)", "line": {"color": colour, "width": 4}},
+            "error_y": {"type": "data", "array": [now.value_error], "color": colour, "thickness": 1.5},
+            "hovertemplate": f"{now.percent:g} % removed<br>perplexity {now.value:.2f}<extra>now</extra>",
+        })  # fmt: skip
         top = max(top, y)
     span = math.log10(max(top, dense * 1.5) / dense)
-    figure.update_layout(
-        layout(
-            height=430, margin={"l": 56, "r": 96, "t": 12, "b": 48},
-            xaxis={"title": "linear parameters removed (%)", "range": [-1, 91], "dtick": 10},
-            yaxis={
-                "title": "perplexity (log)", "type": "log",
-                "range": [math.log10(dense) - 0.06 * span, math.log10(dense) + 1.06 * span],
-                **_log_ticks(dense, dense * 10**span),
-            },
-        )
+    placed = layout(
+        height=430, margin={"l": 56, "r": 96, "t": 12, "b": 48}, shapes=shapes, annotations=labels,
+        xaxis={"title": "linear parameters removed (%)", "range": [-1, 91], "dtick": 10},
+        yaxis={
+            "title": "perplexity (log)", "type": "log",
+            "range": [math.log10(dense) - 0.06 * span, math.log10(dense) + 1.06 * span],
+            **_log_ticks(dense, dense * 10**span),
+        },
     )  # fmt: skip
-    return figure
+    return go.Figure(traces, placed)  # in one piece: it is drawn at every move of the slider
 
 
 def _log_ticks(low: float, high: float) -> dict:
@@ -99,36 +103,32 @@ def _log_ticks(low: float, high: float) -> dict:
     return {"tickvals": values, "ticktext": [f"{v:g}" for v in values]}
 
 
-def _label_ends(figure: go.Figure, ends: list[tuple[str, str, float, float]]) -> None:
+def _label_ends(ends: list[tuple[str, str, float, float]]) -> list[dict]:
     """Names at the ends of the lines, pushed apart where they would touch."""
-    if not ends:
-        return
     ordered = sorted(ends, key=lambda end: end[3])
     logs = [math.log10(end[3]) for end in ordered]
     gap = max(0.05 * (logs[-1] - logs[0]), 0.004)
     for i in range(1, len(logs)):
         logs[i] = max(logs[i], logs[i - 1] + gap)
-    for (label, colour, x, _), y in zip(ordered, logs, strict=True):
-        figure.add_annotation(
-            x=x,
-            y=y,
-            text=f"<b>{label}</b>",
-            font={"color": colour, "size": 13},
-            showarrow=False,
-            xanchor="left",
-            xshift=10,
-        )
+    return [_label(label, colour, x, y, "left") for (label, colour, x, _), y in zip(ordered, logs, strict=True)]
 
 
-def _label_leaving(figure: go.Figure, leaving: list[tuple], top: float, dense: float) -> None:
+def _label_leaving(leaving: list[tuple], top: float, dense: float) -> list[dict]:
     """Names of the lines that leave the picture, left of them, each a step lower than the last: none meet."""
+    labels = []
     crossings = sorted((_crossing(xs, ys, top), label, colour, xs, ys) for label, colour, xs, ys in leaving)
     for place, (_, label, colour, xs, ys) in enumerate(crossings):
         height = math.log10(top) - (0.03 + 0.07 * place) * math.log10(top / dense)
-        figure.add_annotation(
-            x=_crossing(xs, ys, 10**height), y=height, text=f"<b>{label}</b>", font={"color": colour, "size": 13},
-            showarrow=False, xanchor="right", xshift=-8,
-        )  # fmt: skip
+        labels.append(_label(label, colour, _crossing(xs, ys, 10**height), height, "right"))
+    return labels
+
+
+def _label(text: str, colour: str, x: float, log_y: float, anchor: str) -> dict:
+    font, shift = {"color": colour, "size": 13}, 10 if anchor == "left" else -8
+    return {
+        "x": x, "y": log_y, "text": f"<b>{text}</b>", "font": font, "showarrow": False, "xanchor": anchor,
+        "xshift": shift,
+    }  # fmt: skip
 
 
 def _crossing(xs: list[float], ys: list[float], level: float) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib.metadata
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from backends.lm import corpus
 from backends.runtime.errors import UserError
@@ -91,11 +95,8 @@ def _cached(split: str, read) -> tuple[str, ...]:
     return tuple(documents)
 
 
+@functools.cache
 def _versions() -> str:
-    import importlib.metadata
-    import sys
-    from pathlib import Path
-
     names = [*(n for n in corpus.CAPS if n != corpus.STDLIB)]
     installed = importlib.metadata.packages_distributions()
     versions = [f"{n}={importlib.metadata.version(installed[n][0])}" for n in names if n in installed]

@@ -21,6 +21,8 @@ from backends.soco.settings import METHODS
 from backends.soco.spectra import Spectrum, unscored
 from backends.soco.workbench import Decision, Workbench
 
+FACTORED_FROM = 50  # percent removed: from here on two skinny layers beat one dense weight on two thousand tokens
+
 
 def account(bench: Workbench, spectrum: Spectrum) -> Accounting:
     """Parameters, ranks and arithmetic of a decision."""
@@ -59,7 +61,8 @@ def measure(
     """Compress, run the model on the text's tokens, and set the dense model beside it (`anchor`: see Measurement)."""
     started = time.perf_counter()
     decision = _decide(bench, method, percent)
-    model = bench.lm.model if decision is None else bench.compress(decision.spectrum)
+    form = "factored" if percent >= FACTORED_FROM else "merged"
+    model = bench.lm.model if decision is None else bench.compress(decision.spectrum, form)
     value = perplexity(model, bench.windows(text, quick))
     seconds = time.perf_counter() - started
     return _measurement(bench, method, percent, text, value, decision, seconds, quick, anchor)

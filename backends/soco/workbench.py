@@ -154,6 +154,9 @@ class Workbench:
 
     def decide(self, method: str, percent: float) -> Decision:
         """What `method` keeps when `percent` of the parameters go."""
+        return self.once(("decision", method, percent), lambda: self._decide(method, percent))
+
+    def _decide(self, method: str, percent: float) -> Decision:
         card = METHODS[method]
         if not card.trained:
             masks = uniform(self.shapes, percent / 100, deviation=False)

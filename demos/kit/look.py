@@ -6,6 +6,7 @@ through the theme, and figures by name (`OURS`, `RIVAL`, ...).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -155,7 +156,13 @@ def css() -> str:
     return "\n".join([block(":root", 0), block(".dark", 1), (ASSETS / "style.css").read_text(encoding="utf-8")])
 
 
-HEAD = f"<script>{(ASSETS / 'shell.js').read_text(encoding='utf-8')}</script>"
+def _plotly_early() -> str:
+    """Ask for the parts that draw figures together with the page, not a second later when one is first shown."""
+    parts = (Path(gr.__file__).parent / "templates" / "frontend" / "assets").glob("Plot*-*.js")
+    return "".join(f'<link rel="modulepreload" href="./assets/{part.name}">' for part in sorted(parts))
+
+
+HEAD = f"{_plotly_early()}<script>{(ASSETS / 'shell.js').read_text(encoding='utf-8')}</script>"
 
 # What `launch` (or `mount_gradio_app`) is given, beside the limits of app.py
 LAUNCH: dict[str, Any] = {"theme": theme(), "css": css(), "head": HEAD, "footer_links": ["api"]}
