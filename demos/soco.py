@@ -169,7 +169,7 @@ def build(context: AppContext) -> Built:
     counted = measured.success(live, live_inputs, live_outputs, api_visibility="private", **QUIET)
     running.append(counted.then(details, detail_inputs, detail_outputs, **more))
     # What is still being computed for the last view must not be drawn over the new one.
-    gr.on([removed.input, method.input, text.input, score.click], cancels=running, api_visibility="private")
+    gr.on([removed.input, method.input, text.input, score.click], None, cancels=running, api_visibility="private")
 
     def first(query: Query, *values: Any) -> list[Any]:
         return _opening(context, query, dict(zip(("removed", "method", "text"), values, strict=True)))
