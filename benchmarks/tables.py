@@ -34,7 +34,11 @@ def soco() -> str:
                 f"| {method} | " + " | ".join(f"{c['perplexity']:.2f} ({c['of_control']:.2f})" for c in cells) + " |"
             )
         lines.append("")
-    missed = [c["id"] for c in result["claims"] if not c["met"]]
+    missed = [
+        f"{c['id']}, is {c['value']:.2f} ({'promise' if c['must'] else 'goal'} {c['comparison']} {c['target']:g})"
+        for c in result["claims"]
+        if not c["met"]
+    ]
     lines.append(
         f"{result['date']}, {result['settings']['seeds']} seeds, {result['settings']['steps']} steps. Missed: "
         + ("; ".join(missed) or "none")
