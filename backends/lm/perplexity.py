@@ -86,6 +86,7 @@ class Perplexity:
     stride: int
     window_nats: np.ndarray  # (windows,) summed nats
     window_tokens: np.ndarray  # (windows,)
+    number_format: str = "float32"  # that matrices were multiplied in
 
     @property
     def value(self) -> float:
@@ -102,17 +103,30 @@ class Perplexity:
 
     def protocol(self, text_name: str) -> str:
         """The line that stands beside the number."""
-        return f"{self.tokens:,} tokens of {text_name}, context {self.context}, stride {self.stride}"
+        cut = f"context {self.context}, stride {self.stride}"
+        return f"{self.tokens:,} tokens of {text_name}, {cut}, {self.number_format}"
+
+
+def format_name(model: torch.nn.Module, number_format: torch.dtype | None = None) -> str:
+    """ "float32": the given format, else that of the model's weights."""
+    return str(number_format or next(model.parameters()).dtype).removeprefix("torch.")
 
 
 @torch.no_grad()
-def window_nats(model: torch.nn.Module, windows: Windows, batch: int = 8) -> Iterator[np.ndarray]:
-    """Yields (rows, context) float64 negative log-likelihoods, batch by batch; 0 where nothing is predicted."""
-    device = next(model.parameters()).device
+def window_nats(
+    model: torch.nn.Module, windows: Windows, batch: int = 8, number_format: torch.dtype | None = None
+) -> Iterator[np.ndarray]:
+    """Yields (rows, context) float64 negative log-likelihoods, batch by batch; 0 where nothing is predicted.
+
+    number_format: what matrices are multiplied in, the model's own if None; sums between the layers keep the model's.
+    """
+    device, own = next(model.parameters()).device, next(model.parameters()).dtype
+    lower = number_format not in (None, own)
     for low in range(0, len(windows.inputs), batch):
         rows = torch.from_numpy(windows.inputs[low : low + batch]).to(device)
         wanted = torch.from_numpy(windows.targets[low : low + batch]).to(device)
-        logits = model(input_ids=rows, use_cache=False).logits
+        with torch.autocast(device.type, number_format, enabled=lower):
+            logits = model(input_ids=rows, use_cache=False).logits
         nats = torch.nn.functional.cross_entropy(
             logits.flatten(0, 1).float() if logits.dtype != torch.float64 else logits.flatten(0, 1),
             wanted.flatten(),
@@ -122,7 +136,7 @@ def window_nats(model: torch.nn.Module, windows: Windows, batch: int = 8) -> Ite
         yield nats.view(wanted.shape).double().cpu().numpy()
 
 
-def summarise(nats: np.ndarray, windows: Windows) -> Perplexity:
+def summarise(nats: np.ndarray, windows: Windows, number_format: str = "float32") -> Perplexity:
     """From summed nats of the first len(nats) windows; the error is that of a ratio of window sums."""
     counts = (windows.targets[: len(nats)] >= 0).sum(1)
     total = int(counts.sum())
@@ -132,13 +146,16 @@ def summarise(nats: np.ndarray, windows: Windows) -> Perplexity:
     n = len(nats)
     spread = float(np.sqrt(((nats - mean * counts) ** 2).sum() * n / (n - 1)) / total) if n > 1 else math.nan
     share = total / windows.tokens
-    return Perplexity(mean, spread, total, round(windows.bytes * share), windows.context, windows.stride, nats, counts)
+    covered = round(windows.bytes * share)
+    return Perplexity(mean, spread, total, covered, windows.context, windows.stride, nats, counts, number_format)
 
 
-def perplexity(model: torch.nn.Module, windows: Windows, batch: int = 8) -> Perplexity:
-    """Evaluate every window."""
-    sums = [rows.sum(1) for rows in window_nats(model, windows, batch)]
-    return summarise(np.concatenate(sums) if sums else np.empty(0), windows)
+def perplexity(
+    model: torch.nn.Module, windows: Windows, batch: int = 8, number_format: torch.dtype | None = None
+) -> Perplexity:
+    """Evaluate every window; see window_nats."""
+    sums = [rows.sum(1) for rows in window_nats(model, windows, batch, number_format)]
+    return summarise(np.concatenate(sums) if sums else np.empty(0), windows, format_name(model, number_format))
 
 
 def paired_error(a: Perplexity, b: Perplexity) -> float:

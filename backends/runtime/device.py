@@ -28,6 +28,14 @@ def choose_device(wanted: str = "auto") -> torch.device:
     return torch.device(f"{kind}:{index}" if index else kind)
 
 
+def quick_format(device: torch.device) -> torch.dtype:
+    """The number format for a quick look: bfloat16 on a processor that multiplies in it, else float32."""
+    import torch
+
+    able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+
+
 def limit_threads(threads: int | None = None) -> None:
     """Use as many threads as there are usable cores, and one for inter-op work: more only fight each other."""
     import torch

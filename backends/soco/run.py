@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from backends.lm.generate import Continuation, continue_text
-from backends.lm.perplexity import Perplexity, paired_error, perplexity, rolling_windows, summarise, window_nats
+from backends.lm.perplexity import Perplexity, format_name, paired_error, rolling_windows, summarise, window_nats
 from backends.lm.rebuild import layer_and_matrix
 from backends.lm.texts import EvaluationText
 from backends.runtime.steps import Step
@@ -63,7 +63,7 @@ def measure(
     decision = _decide(bench, method, percent)
     form = "factored" if percent >= FACTORED_FROM else "merged"
     model = bench.lm.model if decision is None else bench.compress(decision.spectrum, form)
-    value = perplexity(model, bench.windows(text, quick))
+    value = bench.perplexity(model, text, quick)
     seconds = time.perf_counter() - started
     return _measurement(bench, method, percent, text, value, decision, seconds, quick, anchor)
 
@@ -81,7 +81,7 @@ def refine(
     for rows in window_nats(model, windows):
         sums.append(rows.sum(1))
         done += len(rows)
-        value = summarise(np.concatenate(sums), windows)
+        value = summarise(np.concatenate(sums), windows, format_name(model))
         seconds = time.perf_counter() - started
         running = _measurement(
             bench,
@@ -105,7 +105,8 @@ def _measurement(bench, method, percent, text, value: Perplexity, decision, seco
     spectrum = decision.spectrum if decision else _everything(bench)
     dense = bench.dense_perplexity(text, quick)
     if dense.tokens != value.tokens:  # a refinement on its way: compare on the windows that are done
-        dense = summarise(dense.window_nats[: len(value.window_nats)], bench.windows(text, quick))
+        sums = dense.window_nats[: len(value.window_nats)]
+        dense = summarise(sums, bench.windows(text, quick), dense.number_format)
     origin = decision.origin if decision else "dense"
     return Measurement(method, percent, origin, text.label, value, dense, account(bench, spectrum), seconds, anchor)
 
@@ -136,10 +137,9 @@ def contributions(bench: Workbench, method: str, percent: float, text: Evaluatio
     steps = [("uniform rank", start), ("allocation and choice", chosen), ("rescaling", decided.without_deviation())]
     steps.append(("deviation", decided))
     dense = bench.dense_perplexity(text, quick=True)
-    windows = bench.windows(text, quick=True)
     excess, errors = [], []
     for _, spectrum in steps:
-        value = perplexity(bench.compress(spectrum), windows)
+        value = bench.perplexity(bench.compress(spectrum), text, quick=True)
         excess.append(value.nats - dense.nats)
         errors.append(paired_error(value, dense))
     return Contribution(tuple(label for label, _ in steps), tuple(excess), tuple(errors))

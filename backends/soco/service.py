@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backends.lm.load import load_language_model
 from backends.lm.settings import NAME
-from backends.runtime.device import choose_device
+from backends.runtime.device import choose_device, quick_format
 from backends.runtime.hub import Hub, parse_reference
 from backends.runtime.store import ModelStore, parameter_bytes
 from backends.soco.workbench import Workbench
@@ -24,7 +24,7 @@ def open_bench(
 
     def load() -> Workbench:
         folder = Hub(models_root=models, offline=offline).folder(parsed)
-        return Workbench(load_language_model(folder, str(parsed), where), parsed.name)
+        return Workbench(load_language_model(folder, str(parsed), where), parsed.name, quick_format(where))
 
     # Factors of three bases weigh about four times the parameters.
     return STORE.get(f"soco {parsed} on {where}", load, lambda bench: 5 * parameter_bytes(bench.lm.model))

@@ -48,10 +48,14 @@ class Decision:
 
 @dataclass
 class Workbench:
-    """Lazily built parts around one frozen language model. `name`: of its folder of trained scores."""
+    """Lazily built parts around one frozen language model.
+
+    name: of its folder of trained scores. quick_format: what quick looks multiply in, the model's own if None.
+    """
 
     lm: LanguageModel
     name: str
+    quick_format: torch.dtype | None = None
     _made: dict[object, object] = field(default_factory=dict)
     _locks: dict[object, threading.RLock] = field(default_factory=dict)
 
@@ -189,9 +193,13 @@ class Workbench:
         whole = make() if text.key == "yours" else self.once(("windows", text.key), make)
         return whole.sample(QUICK_TOKENS) if quick else whole
 
+    def perplexity(self, model: torch.nn.Module, text: texts.EvaluationText, quick: bool = False) -> Perplexity:
+        """Of the dense or a compressed model on all of a text, or at a quick look."""
+        return perplexity(model, self.windows(text, quick), number_format=self.quick_format if quick else None)
+
     def dense_perplexity(self, text: texts.EvaluationText, quick: bool = False) -> Perplexity:
         def make() -> Perplexity:
-            return perplexity(self.lm.model, self.windows(text, quick))
+            return self.perplexity(self.lm.model, text, quick)
 
         return make() if text.key == "yours" else self.once(("dense", text.key, quick), make)
 

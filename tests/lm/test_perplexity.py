@@ -236,6 +236,16 @@ def test_a_sample_is_made_of_the_same_windows(lm64: LanguageModel, stride: int):
     assert windows.sample(10_000) is windows
 
 
-def test_protocol_names_tokens_context_and_stride():
+def test_a_quick_format_is_close_and_is_named(lm: LanguageModel):
+    windows = rolling_windows(text(lm, 403, 90), lm.prefix, 8)
+    full, quick = perplexity(lm.model, windows), perplexity(lm.model, windows, number_format=torch.bfloat16)
+    assert quick.nats == pytest.approx(full.nats, rel=5e-3)
+    assert quick.nats != full.nats
+    assert (full.number_format, quick.number_format) == ("float32", "bfloat16")
+    same = perplexity(lm.model, windows, number_format=torch.float32)
+    assert same.nats == full.nats
+
+
+def test_protocol_names_tokens_context_stride_and_number_format():
     value = summarise(np.ones(1), windows_with(np.array([2])))
-    assert value.protocol("a text") == "2 tokens of a text, context 2, stride 2"
+    assert value.protocol("a text") == "2 tokens of a text, context 2, stride 2, float32"

@@ -127,6 +127,18 @@ def test_a_refinement_ends_at_the_whole_measurement(bench: Workbench):
     assert first.dense.nats == pytest.approx(perplexity(bench.lm.model, part).nats, rel=1e-9)
 
 
+def test_quick_looks_compute_in_the_quick_format_and_whole_texts_do_not(bench: Workbench):
+    bench.quick_format = torch.bfloat16
+    quick, whole = run.measure(bench, "soco", 40, TEXT), run.measure(bench, "soco", 40, TEXT, quick=False)
+    assert {quick.perplexity.number_format, quick.dense.number_format} == {"bfloat16"}
+    assert {whole.perplexity.number_format, whole.dense.number_format} == {"float32"}
+    last = [step.partial for step in run.refine(bench, "soco", 40, TEXT)][-1]
+    assert last.perplexity.number_format == last.dense.number_format == "float32"
+    reference = run.measure(bench_of(bench.lm), "soco", 40, TEXT)
+    assert quick.excess == pytest.approx(reference.excess, abs=5e-3)
+    assert "bfloat16" in quick.protocol()
+
+
 def test_sentences_say_the_numbers(bench: Workbench):
     measured = run.measure(bench, "soco-w", 40, TEXT)
     said = measured.summary()
