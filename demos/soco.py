@@ -32,7 +32,8 @@ WAITING = "The curves are measured beforehand; the live number follows as soon a
 DRAWN = "drawn"
 _WARM = threading.Event()  # the model is loaded
 PAUSE = 1.0  # seconds
-QUIET: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
+# Gradio counts the seconds of each component on which progress is shown, frame by frame, even where it is hidden.
+QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "trigger_mode": "always_last"}
 
 NOTES = """
 **The paper's** (arXiv 2502.15092): learned scores *S* on the singular values, free to amplify what is kept; a

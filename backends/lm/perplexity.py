@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+_AT_ONCE = 256  # rows of logits whose softmax is taken together: what fits the processor's cache
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -127,13 +129,15 @@ def window_nats(
         wanted = torch.from_numpy(windows.targets[low : low + batch]).to(device)
         with torch.autocast(device.type, number_format, enabled=lower):
             logits = model(input_ids=rows, use_cache=False).logits
-        nats = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1).float() if logits.dtype != torch.float64 else logits.flatten(0, 1),
-            wanted.flatten(),
-            reduction="none",
-            ignore_index=-100,
-        )
+        parts = zip(logits.flatten(0, 1).split(_AT_ONCE), wanted.flatten().split(_AT_ONCE), strict=True)
+        nats = torch.cat([_nats(part, targets) for part, targets in parts])
         yield nats.view(wanted.shape).double().cpu().numpy()
+
+
+def _nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(rows,) negative log-likelihoods, at least in float32."""
+    precise = logits if logits.dtype == torch.float64 else logits.float()
+    return torch.nn.functional.cross_entropy(precise, targets, reduction="none", ignore_index=-100)
 
 
 def summarise(nats: np.ndarray, windows: Windows, number_format: str = "float32") -> Perplexity:

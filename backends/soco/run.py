@@ -21,8 +21,6 @@ from backends.soco.settings import METHODS
 from backends.soco.spectra import Spectrum, unscored
 from backends.soco.workbench import Decision, Workbench
 
-FACTORED_FROM = 50  # percent removed: from here on two skinny layers beat one dense weight on two thousand tokens
-
 
 def account(bench: Workbench, spectrum: Spectrum) -> Accounting:
     """Parameters, ranks and arithmetic of a decision."""
@@ -61,8 +59,7 @@ def measure(
     """Compress, run the model on the text's tokens, and set the dense model beside it (`anchor`: see Measurement)."""
     started = time.perf_counter()
     decision = _decide(bench, method, percent)
-    form = "factored" if percent >= FACTORED_FROM else "merged"
-    model = bench.lm.model if decision is None else bench.compress(decision.spectrum, form)
+    model = _reader(bench, decision)
     value = bench.perplexity(model, text, quick)
     seconds = time.perf_counter() - started
     return _measurement(bench, method, percent, text, value, decision, seconds, quick, anchor)
@@ -74,7 +71,7 @@ def refine(
     """The same on every token of the text; yields after each batch of windows, the running measurement as partial."""
     started = time.perf_counter()
     decision = _decide(bench, method, percent)
-    model = bench.lm.model if decision is None else bench.compress(decision.spectrum)
+    model = _reader(bench, decision)
     windows = bench.windows(text)
     sums: list[np.ndarray] = []
     done = 0
@@ -99,6 +96,11 @@ def refine(
 
 def _decide(bench: Workbench, method: str, percent: float) -> Decision | None:
     return None if percent == 0 else bench.decide(method, percent)
+
+
+def _reader(bench: Workbench, decision: Decision | None) -> torch.nn.Module:
+    """The model that reads a text: two skinny layers beat one merged weight there at every ratio."""
+    return bench.lm.model if decision is None else bench.compress(decision.spectrum, "factored")
 
 
 def _measurement(bench, method, percent, text, value: Perplexity, decision, seconds, quick, anchor) -> Measurement:
@@ -139,7 +141,7 @@ def contributions(bench: Workbench, method: str, percent: float, text: Evaluatio
     dense = bench.dense_perplexity(text, quick=True)
     excess, errors = [], []
     for _, spectrum in steps:
-        value = bench.perplexity(bench.compress(spectrum), text, quick=True)
+        value = bench.perplexity(bench.compress(spectrum, "factored"), text, quick=True)
         excess.append(value.nats - dense.nats)
         errors.append(paired_error(value, dense))
     return Contribution(tuple(label for label, _ in steps), tuple(excess), tuple(errors))
@@ -188,7 +190,7 @@ def surprise(bench: Workbench, method: str | None, percent: float, text: str, li
     ids = bench.lm.encode(text)[:limit]
     windows = rolling_windows([ids], bench.lm.prefix, bench.lm.context)
     decision = _decide(bench, method, percent) if method else None
-    model = bench.compress(decision.spectrum) if decision else bench.lm.model
+    model = _reader(bench, decision)
     nats = np.concatenate([rows for rows in window_nats(model, windows)])
     values = nats[windows.targets >= 0]
     pieces = _pieces(bench, ids)
