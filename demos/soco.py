@@ -339,12 +339,9 @@ def _own(context: AppContext, removed: float, method: str, own: str) -> list[Any
 
 
 def _warm(context: AppContext) -> None:
-    """Load the bundled model and what its first number needs, then the bases of all methods."""
-    from backends.lm import texts
-    from backends.soco.run import measure
-
-    bench = _bench(context)
-    measure(bench, "svd", 40, texts.held_out())
+    """What the first visitor will see, figure and all, computed once; then the bases of all methods."""
+    bench, first = _bench(context), SocoSettings()
+    _live(context, first.removed, first.method, first.text, "")
     _WARM.set()
     for basis in dict.fromkeys(card.basis for card in METHODS.values()):
         bench.factors(basis)

@@ -12,9 +12,9 @@ RECIPES: dict[str, dict[str, object]] = {
         "score_lr": 0.12, "pressure": 0.3, "growth": 1.08, "look_ahead": 0.5, "explore": 0.45, "refine": 0.55,
         "harden": 0.15,
     },
-    "soco-k": {},
+    "soco-k": {"deviation_lr": 0.03},
     "soco-w": {},
-    "control": {},
+    "control": {"deviation_lr": 0.03},
 }  # fmt: skip
 
 
