@@ -37,6 +37,9 @@ TRAINED = ("soco-k", "soco-w", "soco", "control")
 OURS = ("soco-k", "soco-w")
 RATIOS = (20, 40, 60, 80)
 CLAIMED = (40, 60, 80)
+# The files that a trained score depends on
+DECISIVE = ("budget", "curvature", "knots", "layers", "materialise", "pool", "rescale", "scores", "settings", "spectra",
+            "stages", "statistics", "train", "workbench")  # fmt: skip
 WIKITEXT = ROOT.parent / "shared" / "data" / "text" / "wikitext2.test.raw.txt.gz"
 TOKENS = 32_768
 
@@ -93,9 +96,8 @@ def cell(bench: Workbench, windows: dict[str, Windows], method: str, percent: in
 def _code() -> str:
     """Cells of another version of the method are not reused; recipes are in the key themselves."""
     digest = hashlib.sha256()
-    for path in sorted((ROOT / "backends" / "soco").glob("*.py")):
-        if path.name not in ("run.py", "results.py", "curves.py", "__main__.py", "service.py", "recipes.py"):
-            digest.update(path.read_bytes())
+    for name in DECISIVE:
+        digest.update((ROOT / "backends" / "soco" / f"{name}.py").read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -35,6 +36,7 @@ LOST = "The server was restarted while this job ran: start it again."
 KILLED = "The job was ended by the system, most likely because memory ran out: choose a smaller one."
 BROKEN = "The job ended with an internal error; its log is kept under its id."
 LONGEST_LINE = 1_000_000  # bytes of one event
+log = logging.getLogger("vitrine")
 
 
 @dataclass(frozen=True)
@@ -187,15 +189,29 @@ class Jobs:
                 if self._closed:
                     return
                 job.state, job.started, job.message = "running", time.time(), "starting"
-                process = self._processes[job.id] = self._start(job)
-                self._save(job)
-                self._changed.notify_all()
             try:
-                self._follow(job, process)
-            finally:
-                _kill(process)
+                self._run(job)
+            except OSError:  # the disk is full, or no process can be made: the queue goes on
+                log.exception("job %s", job.id)
                 with self._changed:
-                    del self._processes[job.id]
+                    self._end(job, "failed", BROKEN)
+
+    def _run(self, job: Job) -> None:
+        with self._changed:
+            if job.state in ENDED:  # cancelled in the same moment
+                return
+            process = self._processes[job.id] = self._start(job)
+            self._save(job)
+            self._changed.notify_all()
+        try:
+            self._follow(job, process)
+        finally:
+            _kill(process)
+            with self._changed:
+                del self._processes[job.id]
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
 
     def _next(self) -> Job | None:
         return min((j for j in self._jobs.values() if j.state == "waiting"), key=lambda j: j.asked, default=None)
@@ -203,11 +219,10 @@ class Jobs:
     def _start(self, job: Job) -> subprocess.Popen[bytes]:
         folder = self.folder / job.id
         command = [sys.executable, "-u", "-m", "backends.runtime.child", job.order.module, *job.order.arguments]
-        with (folder / "log.txt").open("wb") as log:
-            return subprocess.Popen(
-                [*command, "--out", str(folder)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
+        command += ["--out", str(folder)]
+        pipe = subprocess.PIPE
+        with (folder / "log.txt").open("wb") as errors:
+            return subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=errors, start_new_session=True)
 
     def _follow(self, job: Job, process: subprocess.Popen[bytes]) -> None:
         """Read what the child says until it ends; then say how it ended."""
@@ -264,7 +279,8 @@ class Jobs:
         job.state, job.message, job.ended = state, message, time.time()
         if state == "done":
             job.fraction = 1.0
-        self._save(job)
+        with contextlib.suppress(OSError):  # on a full disk the job ends all the same
+            self._save(job)
         self._changed.notify_all()
 
     # ---- remembering ------------------------------------------------------------------------------------------------
@@ -307,6 +323,3 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()

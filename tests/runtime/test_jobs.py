@@ -152,6 +152,18 @@ def test_a_command_that_does_not_exist_fails_and_the_queue_goes_on(jobs: Jobs):
     assert ended(jobs, jobs.submit(order("--steps", 1))).state == "done"
 
 
+def test_a_full_disk_fails_the_job_and_not_the_queue(jobs: Jobs, monkeypatch: pytest.MonkeyPatch):
+    start = jobs._start
+
+    def full(job: Job) -> subprocess.Popen[bytes]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(jobs, "_start", full)
+    assert ended(jobs, jobs.submit(order())).message == module.BROKEN
+    monkeypatch.setattr(jobs, "_start", start)
+    assert ended(jobs, jobs.submit(order())).state == "done"
+
+
 def test_the_child_gives_way(jobs: Jobs):
     pid = pid_of(jobs, jobs.submit(order(*LONG)))
     assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
