@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -14,17 +14,9 @@ from backends.soco.pool import Pool
 from backends.soco.spectra import Basis, Factor, decompose
 from backends.soco.statistics import Statistics, collect
 from tests.fakes.language import language_model, random_tokens, tiny_model
+from tests.fakes.threads import one_thread  # noqa: F401
 
 BASES: tuple[Basis, ...] = ("plain", "whitened", "two-sided")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Products this small are slower on several threads, and other tests may run beside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @cache
