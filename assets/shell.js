@@ -1,6 +1,7 @@
 // The page's own script: the address follows the tabs, Back goes back, and the page can be light or dark.
 (() => {
   const shown = {}; // group: the panel that its tab shows
+  const views = {}; // panel: its settings that are not at their defaults
   const card = (key) => document.querySelector(`#home a[data-key="${CSS.escape(key)}"]`);
   const visible = (id) => document.getElementById(id)?.offsetParent != null;
   const named = () => new URL(window.location).searchParams.getAll("tab").pop() ?? "home";
@@ -8,7 +9,7 @@
   let wanted = named(); // the tab to turn to
   let link = named(); // until the page has turned to it, or the visitor elsewhere, nothing may overwrite it
 
-  // Remember what a group shows, and say so in the address; a panel's settings leave it with the panel.
+  // Remember what a group shows, and say so in the address; a panel's settings leave and enter it with the panel.
   function say(key) {
     link = null;
     if (card(key)) shown[card(key).dataset.group] = key;
@@ -17,8 +18,20 @@
     const theme = url.searchParams.get("__theme");
     url.search = "";
     if (key !== "home") url.searchParams.set("tab", key);
+    for (const [name, value] of Object.entries(views[key] ?? {})) url.searchParams.set(name, value);
     if (theme) url.searchParams.set("__theme", theme);
     window.history.pushState(null, "", url);
+  }
+
+  // The settings of a panel, whenever one has changed. usual: their defaults, by name; values: in the same order.
+  function settings(key, usual, values) {
+    const changed = Object.entries(usual).map(([name, value], i) => [name, values[i], values[i] !== value]);
+    views[key] = Object.fromEntries(changed.filter(([, value, differs]) => differs && value != null));
+    if (link !== null || named() !== key) return;
+    const url = new URL(window.location);
+    for (const name of Object.keys(usual)) url.searchParams.delete(name);
+    for (const [name, value] of Object.entries(views[key])) url.searchParams.set(name, value);
+    if (url.href !== window.location.href) window.history.replaceState(null, "", url);
   }
 
   // A tab tells that it was selected, perhaps when the visitor has already gone on.
@@ -75,5 +88,5 @@
 
   window.addEventListener("popstate", () => open(named()));
   window.addEventListener("click", (event) => event.isTrusted && (link = null), true);
-  window.vitrine = { address, group, home, open, ready, theme, turn };
+  window.vitrine = { address, group, home, open, ready, settings, theme, turn };
 })();
