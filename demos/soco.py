@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from backends.soco.curves import Curves, TextCurves, read_curves
 from backends.soco.settings import METHODS, SocoSettings
 from demos import soco_figures as figures
 from demos.kit.controls import control, restored, settings_of, validator
+from demos.kit.latest import Latest
+from demos.kit.links import follow
 from demos.kit.panel import AppContext, Built, Panel, Query, guarded, row
 
 if TYPE_CHECKING:
@@ -28,10 +31,11 @@ if TYPE_CHECKING:
 LABELS = {key: card.label for key, card in METHODS.items()}
 TEXT_LABELS = {"held-out": "Python docs, held out", "stories": "Stories", "yours": "Your text"}
 PROMPTS = ["Returns the number of", "If the argument is a list,", "This class implements", "The sea is salt because"]
-WAITING = "The curves are measured beforehand; the live number follows as soon as the model is loaded."
-DRAWN = "drawn"
+WAITING = "Curves measured beforehand; the live number follows (this can take a minute at a machine's first start)."
 _WARM = threading.Event()  # the model is loaded
+_VIEWS = itertools.count(1)
 PAUSE = 1.0  # seconds
+LAYERS = range(Architecture().layers)
 # Gradio counts the seconds of each component on which progress is shown, frame by frame, even where it is hidden.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "trigger_mode": "always_last"}
 
@@ -79,9 +83,7 @@ def build(context: AppContext) -> Built:
         with gr.Column(elem_classes="v-card"):
             gr.Markdown("### One matrix's spectrum")
             with gr.Row():
-                layer = control(
-                    SocoSettings, "layer", choices=list(range(Architecture().layers)), elem_classes="v-method-chips"
-                )
+                layer = control(SocoSettings, "layer", choices=list(LAYERS), elem_classes="v-method-chips")
                 matrix = control(SocoSettings, "matrix")
             spectrum = gr.Plot(show_label=False, container=False)
             spectrum_said = gr.Markdown(elem_classes="v-protocol")
@@ -103,13 +105,21 @@ def build(context: AppContext) -> Built:
         seed = control(SocoSettings, "seed")
         tokens = control(SocoSettings, "tokens")
         temperature = control(SocoSettings, "temperature")
-    ready = gr.State("")
+    cold = gr.State(False)  # the model was not loaded yet when the panel was opened
+    shown = gr.State(0)  # another number for every view that is drawn; its details follow
 
     view = [removed, method, text]
-    live_inputs, live_outputs = [*view, own], [curve, caption, protocol, equation, kept]
+    drawn = [curve, caption, protocol, equation, kept]
+    live_inputs, live_outputs = [*view, own], [*drawn, shown]
     detail_inputs = [*view, own, prompt, rival, layer, matrix, seed, tokens, temperature]
-    detail_outputs = [*live_outputs, ranks, ranks_said, spectrum, spectrum_said, shares, shares_said, size, said]
-    live = guarded(lambda *values: _live(context, *values))
+    detail_outputs = [*drawn, ranks, ranks_said, spectrum, spectrum_said, shares, shares_said, size, said]
+    latest = Latest()
+
+    @guarded
+    def live(request: gr.Request, *values: Any) -> list[Any]:
+        latest.renew(request.session_hash)  # what is still being computed for the last view ends
+        return [*_live(context, *values), next(_VIEWS)]
+
     live_check = validator(SocoSettings, "removed", "method", "text", None)
     detail_check = validator(
         SocoSettings,
@@ -127,25 +137,26 @@ def build(context: AppContext) -> Built:
     )
 
     @guarded
-    def details(*values: Any) -> Iterator[list[Any]]:
-        time.sleep(PAUSE)  # a slider on its way cancels this, so nothing is begun that the next step throws away
-        yield from gently(_details(context, *values))
+    def details(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        outdated = latest.renew(request.session_hash)
+        if outdated.wait(PAUSE):  # a slider on its way: nothing is begun that the next step throws away
+            return
+        with contextlib.closing(gently(_details(context, *values))) as parts:
+            for part in parts:
+                if outdated.is_set():
+                    return
+                yield part
 
-    more: dict[str, Any] = {"concurrency_id": "details", "concurrency_limit": 1, "api_visibility": "private"} | QUIET
-    opened = ready.change(
-        guarded(lambda there, *values: [gr.skip()] * 5 if there == DRAWN else _live(context, *values)),
-        [ready, *live_inputs], live_outputs, api_visibility="private", **QUIET,
-    )  # fmt: skip
-    running = [opened.then(details, detail_inputs, detail_outputs, **more)]
+    cold.change(live, live_inputs, live_outputs, api_visibility="private", **QUIET)
     for component in (method, text):
-        first = component.input(
-            live, live_inputs, live_outputs, validator=live_check, api_visibility="private", **QUIET
-        )
-        running.append(first.then(details, detail_inputs, detail_outputs, validator=detail_check, **more))
-    running.append(removed.release(details, detail_inputs, detail_outputs, validator=detail_check, **more))
+        component.input(live, live_inputs, live_outputs, validator=live_check, api_visibility="private", **QUIET)
     removed.input(
         live, live_inputs, live_outputs, validator=live_check, api_name="soco_perplexity", **QUIET,
         api_description="Perplexity of the compressed model on 2,048 tokens: figure, sentence, protocol, formula.",
+    )  # fmt: skip
+    shown.change(
+        details, detail_inputs, detail_outputs, validator=detail_check, concurrency_id="details", concurrency_limit=1,
+        api_visibility="private", **QUIET,
     )  # fmt: skip
     speaking = [*view, prompt, rival, seed, tokens, temperature]
     speaking_check = validator(
@@ -167,28 +178,33 @@ def build(context: AppContext) -> Built:
         guarded(lambda *v: _own(context, *v)), [removed, method, own], [text, surprise],
         validator=validator(SocoSettings, "removed", "method", None), api_visibility="private", show_progress="minimal",
     )  # fmt: skip
-    counted = measured.success(live, live_inputs, live_outputs, api_visibility="private", **QUIET)
-    running.append(counted.then(details, detail_inputs, detail_outputs, **more))
-    # What is still being computed for the last view must not be drawn over the new one.
-    gr.on([removed.input, method.input, text.input, score.click], None, cancels=running, api_visibility="private")
+    measured.success(live, live_inputs, live_outputs, api_visibility="private", **QUIET)
+
+    addressed = {"removed": removed, "method": method, "text": text, "rival": rival, "layer": layer, "matrix": matrix,
+                 "seed": seed, "tokens": tokens, "temperature": temperature}  # fmt: skip
+    follow(PANEL.key, SocoSettings, addressed)
 
     def first(query: Query, *values: Any) -> list[Any]:
-        return _opening(context, query, dict(zip(("removed", "method", "text"), values, strict=True)))
+        return _opening(context, query, dict(zip(addressed, values, strict=True)))
 
-    return Built(first, outputs=[*view, *live_outputs, ready], inputs=view)
+    return Built(first, outputs=[*addressed.values(), *live_outputs, cold], inputs=list(addressed.values()))
 
 
 def _opening(context: AppContext, query: Query, values: dict[str, Any]) -> list[Any]:
     """With a warm model the live number at once; before, the measured curves. The link's settings where they fit."""
-    values, ignored = restored(SocoSettings, query, values)
+    values, ignored = restored(SocoSettings, query, values, {"layer": LAYERS})
     for name in ignored:
         gr.Warning(f"The link's value for “{name}” was ignored.")
-    if _WARM.is_set() and values["text"] != "yours":
-        return [*values.values(), *_live(context, *values.values(), ""), DRAWN]
+    if values["text"] == "yours":
+        values["text"] = SocoSettings().text
+        gr.Warning("A text of your own does not travel in a link: paste it again.")
+    if _WARM.is_set() and _bench(context).has_factors(METHODS[values["method"]].basis):
+        drawn = _live(context, values["removed"], values["method"], values["text"], "")
+        return [*values.values(), *drawn, next(_VIEWS), False]
     curves = _curves()
     measured = curves.texts.get(values["text"]) if curves else None
     figure = figures.curves_figure(measured, values["method"], None) if measured else None
-    return [*values.values(), figure, WAITING, _measured_note(curves), "", "", "curves"]
+    return [*values.values(), figure, WAITING, _measured_note(curves), "", "", gr.skip(), True]
 
 
 def _curves() -> Curves | None:

@@ -10,7 +10,7 @@ calls over HTTP, and numbers reach it as they were sent: Gradio's own would roun
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import gradio as gr
@@ -98,16 +98,24 @@ def settings_of(model: type[BaseModel], **values: Any) -> BaseModel:
 
 
 def restored(
-    model: type[BaseModel], query: Mapping[str, str], values: Mapping[str, Any]
+    model: type[BaseModel],
+    query: Mapping[str, str],
+    values: Mapping[str, Any],
+    allowed: Mapping[str, Container[Any]] | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Present values overlaid with a link's; what does not fit is ignored and named."""
+    """Present values overlaid with a link's; what does not fit, or is not among `allowed`, is ignored and named."""
     kept, ignored = dict(values), []
     for name, text in query.items():
         field = model.model_fields.get(name)
         if field is None or name not in values:
             continue
         try:
-            kept[name] = getattr(model.model_validate({name: text}), name)
+            value = getattr(model.model_validate({name: text}), name)
         except ValidationError:
             ignored.append(field.title or name)
+            continue
+        if allowed and name in allowed and value not in allowed[name]:
+            ignored.append(field.title or name)
+        else:
+            kept[name] = value
     return kept, ignored

@@ -90,6 +90,33 @@ def test_a_link_restores_settings(page: Page, app_server: str) -> None:
     assert "the project's own stories" in page.locator("#tab-soco .v-figure .prose.v-protocol").inner_text()
 
 
+def test_every_view_is_an_address(page: Page, browser: Browser, app_server: str) -> None:
+    opened(page, app_server)
+    page.locator("#soco-removed input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    page.locator("#tab-soco .v-controls input[value='svd']").check()
+    page.wait_for_url(re.compile("removed=41.*method=svd|method=svd.*removed=41"))
+    expect(page.locator("#tab-soco .prose.v-caption")).to_contain_text("SVD reaches", timeout=60_000)
+    said = sentence(page).split(",")[0]
+    context = browser.new_context()
+    other = context.new_page()
+    other.goto(page.url)
+    assert ring(other, "x === 41")[0] == 41
+    expect(other.locator("#tab-soco .prose.v-caption")).to_contain_text("SVD reaches", timeout=60_000)
+    assert said.startswith("At 41 % removed") and sentence(other).startswith("At 41 % removed, SVD reaches")
+    context.close()
+    page.get_by_role("link", name="Vitrine").click()
+    page.wait_for_url(lambda url: "removed" not in url)
+    page.go_back()
+    page.wait_for_url(re.compile("removed=41"))
+
+
+def test_a_text_of_ones_own_is_not_in_a_link(page: Page, app_server: str) -> None:
+    opened(page, app_server, "&text=yours&layer=150")
+    expect(page.get_by_text("does not travel in a link")).to_be_visible()
+    expect(page.get_by_text("The link's value for “Layer” was ignored")).to_be_visible()
+
+
 def test_a_link_of_nonsense_is_ignored(page: Page, app_server: str) -> None:
     x, _ = opened(page, app_server, "&removed=NaN&method=nonsense")
     assert x == 40

@@ -71,3 +71,8 @@ def test_a_link_overlays_what_fits_and_names_what_does_not():
     )
     assert values == {"share": 50, "colour": "red"}
     assert ignored == ["Colour"]
+
+
+def test_a_link_can_be_held_to_what_there_is():
+    assert restored(Dial, {"count": "6"}, {"count": 3}, {"count": range(5)}) == ({"count": 3}, ["Count"])
+    assert restored(Dial, {"count": "4"}, {"count": 3}, {"count": range(5)}) == ({"count": 4}, [])
