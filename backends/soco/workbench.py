@@ -126,6 +126,10 @@ class Workbench:
 
         return self.once(("factors", basis), make)
 
+    def has_factors(self, basis: Basis) -> bool:
+        """Whether `factors` answers at once; the first time on a machine it takes up to a minute."""
+        return ("factors", basis) in self._made
+
     def _factors(
         self, basis: Basis, statistics: Statistics | None, curvatures: Mapping[str, torch.Tensor]
     ) -> dict[str, Factor]:
@@ -172,9 +176,15 @@ class Workbench:
         if lower is None:
             raise UserError(f"{card.label} is trained from {trained[0]} % on: move the slider there or choose SVD-LLM.")
         knot = self.knot(method, lower)
+        elsewhere = "" if card.basis == "plain" or self._calibrated_alike(knot) else ", in a basis from other text"
         if abs(lower - percent) < 1e-9:
-            return Decision(knot.spectrum, "trained")
-        return Decision(pruned(knot, self.shapes, percent), f"pruned from {lower} %")
+            return Decision(knot.spectrum, f"trained{elsewhere}")
+        return Decision(pruned(knot, self.shapes, percent), f"pruned from {lower} %{elsewhere}")
+
+    def _calibrated_alike(self, knot: Knot) -> bool:
+        """Another Python or other packages carry other documentation: the bases turn a little under the scores."""
+        here = self.once("calibration text", lambda: texts.calibration().fingerprint)
+        return knot.facts.get("calibration") == here
 
     def compress(self, spectrum: Spectrum, form: Form = "merged") -> torch.nn.Module:
         """A private compressed copy."""

@@ -42,6 +42,7 @@ def trained_knot(bench: Workbench, method: str, percent: int, seed: int = 0) -> 
     spectrum = rounded(Spectrum(METHODS[method].basis, kept, scores, offsets))
     importance = to_log2({n: torch.from_numpy(w) for n, w in worth.items()})
     facts = {"model": bench.lm.fingerprint, "selection": "importance", "method": method}
+    facts |= {"calibration": texts.calibration().fingerprint}
     return Knot(spectrum, importance, np.zeros((1, 8)), facts)
 
 
@@ -137,6 +138,18 @@ def test_quick_looks_compute_in_the_quick_format_and_whole_texts_do_not(bench: W
     reference = run.measure(bench_of(bench.lm), "soco", 40, TEXT)
     assert quick.excess == pytest.approx(reference.excess, abs=5e-3)
     assert "bfloat16" in quick.protocol()
+
+
+def test_scores_for_other_calibration_text_say_so(bench: Workbench):
+    bench.once("calibration text", lambda: "another")
+    assert run.measure(bench, "soco-k", 40, TEXT).origin == "trained, in a basis from other text"
+    assert run.measure(bench, "soco", 40, TEXT).origin == "trained"  # the plain basis is the weights' own
+
+
+def test_the_bench_knows_which_bases_are_there(bench: Workbench):
+    assert not bench.has_factors("whitened")
+    bench.factors("whitened")
+    assert bench.has_factors("whitened") and not bench.has_factors("plain")
 
 
 def test_sentences_say_the_numbers(bench: Workbench):
