@@ -18,6 +18,7 @@ from backends.runtime.gently import gently
 from backends.soco.curves import Curves, TextCurves, read_curves
 from backends.soco.settings import METHODS, SocoSettings
 from demos import soco_figures as figures
+from demos import soco_job
 from demos.kit.controls import control, restored, settings_of, validator
 from demos.kit.latest import Latest
 from demos.kit.links import follow
@@ -105,10 +106,11 @@ def build(context: AppContext) -> Built:
         seed = control(SocoSettings, "seed")
         tokens = control(SocoSettings, "tokens")
         temperature = control(SocoSettings, "temperature")
+    view = [removed, method, text]
+    soco_job.place(context, view, lambda: _bench(context))
     cold = gr.State(False)  # the model was not loaded yet when the panel was opened
     shown = gr.State(0)  # another number for every view that is drawn; its details follow
 
-    view = [removed, method, text]
     drawn = [curve, caption, protocol, equation, kept]
     live_inputs, live_outputs = [*view, own], [*drawn, shown]
     detail_inputs = [*view, own, prompt, rival, layer, matrix, seed, tokens, temperature]

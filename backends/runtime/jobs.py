@@ -46,7 +46,7 @@ class Order:
     module: str
     arguments: tuple[str, ...]
     title: str
-    seconds: float
+    seconds: float = field(compare=False)
     owner: str
     deadline: float = 3600.0
 

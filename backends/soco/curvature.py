@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 from backends.lm.load import LanguageModel
+from backends.runtime.steps import Step
 from backends.soco.budget import Shapes, by_importance, uniform
 from backends.soco.knots import Knot, to_log2
 from backends.soco.layers import ScoredLinear, scored_model
 from backends.soco.pool import Pool
-from backends.soco.rescale import Trainee, kl_step, make_optimiser, slice_to, spectrum_of, train_kept
+from backends.soco.rescale import Told, Trainee, finish, kl_step, make_optimiser, slice_to, spectrum_of
 from backends.soco.scores import SCORE_FUNCTIONS
 from backends.soco.settings import SocoTraining
 from backends.soco.spectra import Basis, Factor
@@ -54,7 +55,7 @@ def train_selection(
     pool: Pool,
     settings: SocoTraining,
     importance: Importance | None,
-) -> Iterator[tuple[float, str] | Knot]:
+) -> Iterator[Step | Knot]:
     """Select by importance and exchange, or uniformly without one; then train s and d of what is kept by L_inc."""
     shapes = {n: f.shape for n, f in factors.items()}
     ratio, has_d = settings.removed / 100, settings.deviation == "output"
@@ -63,25 +64,23 @@ def train_selection(
     kept = {n: torch.from_numpy(m) for n, m in masks.items()}
     model, layers = scored_model(lm.model, factors, SCORE_FUNCTIONS["raw"], settings.deviation)
     trainee = Trainee(model, layers, make_optimiser(layers, settings), settings)
-    history: list[tuple] = []
+    told = Told(settings.steps)
     first = 0
     if importance is not None:
         first = int(settings.exchange_until * settings.steps)
         for step, loss, kept, moved in exchange(trainee, pool, dict(kept), importance, shapes, first):  # noqa: B020
-            history.append((2, loss, 0.0, 0.0, 0.0, ratio_of(kept, shapes, has_d), moved[0], moved[1]))
-            yield (step + 1) / settings.steps, f"exchanging, {sum(moved)} moved, L_inc {loss:.4f} nats"
+            row = (2, loss, 0.0, 0.0, 0.0, ratio_of(kept, shapes, has_d), *moved)
+            yield told.step(step, f"exchanging, {sum(moved)} moved, L_inc {loss:.4f} nats", row)
     trainee = slice_to(trainee, kept)
     at_end = ratio_of(kept, shapes, has_d)
-    for step, loss in train_kept(trainee, pool, first):
-        history.append((3, loss, 0.0, 0.0, 0.0, at_end, 0, 0))
-        yield (step + 1) / settings.steps, f"training what is kept, L_inc {loss:.4f} nats"
+    yield from finish(trainee, pool, first, at_end, told, "training what is kept")
     spectrum = spectrum_of(trainee, kept, basis)
     if importance is None:
         price = {n: (s.abs() > 0).float() for n, s in spectrum.scores.items()}
     else:
         price = {n: importance[n] * spectrum.scores[n].cpu().double() ** 2 for n in importance}
     facts = {"selection": "uniform" if importance is None else "importance"}
-    yield Knot(spectrum, to_log2(price), np.array(history), facts)
+    yield Knot(spectrum, to_log2(price), np.array(told), facts)
 
 
 class _Signal:

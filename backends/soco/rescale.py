@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from backends.runtime.steps import Step
 from backends.soco.layers import ScoredLinear
 from backends.soco.pool import Pool
 from backends.soco.scores import increase_loss
@@ -91,6 +92,25 @@ def train_kept(trainee: Trainee, pool: Pool, first_step: int = 0) -> Iterator[tu
         nn.utils.clip_grad_norm_([p for g in trainee.optimiser.param_groups for p in g["params"]], 1.0)
         trainee.optimiser.step()
         yield step, float(loss.detach())
+
+
+class Told(list):
+    """The history of a training, row by row as in knots.HISTORY, and the step that each row is told in."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def step(self, number: int, message: str, row: tuple[float, ...]) -> Step:
+        """Keep a row; `partial` of the step is the row."""
+        self.append(row)
+        return Step((number + 1) / self.steps, message, row)
+
+
+def finish(trainee: Trainee, pool: Pool, first: int, removed: float, told: Told, what: str) -> Iterator[Step]:
+    """Train the kept set from step `first` to the end; every step is told."""
+    for step, loss in train_kept(trainee, pool, first):
+        yield told.step(step, f"{what}, L_inc {loss:.4f} nats", (3, loss, 0.0, 0.0, 0.0, removed, 0, 0))
 
 
 def spectrum_of(trainee: Trainee, kept: Mapping[str, torch.Tensor], basis: Basis) -> Spectrum:

@@ -16,6 +16,7 @@ from backends.lm.rebuild import layer_and_matrix
 from backends.lm.texts import EvaluationText
 from backends.runtime.steps import Step
 from backends.soco.budget import dense_cost, matrix_cost, total_cost, uniform
+from backends.soco.knots import Knot
 from backends.soco.results import Accounting, Contribution, Measurement, SpectrumView, Speed
 from backends.soco.settings import METHODS
 from backends.soco.spectra import Spectrum, unscored
@@ -63,6 +64,15 @@ def measure(
     value = bench.perplexity(model, text, quick)
     seconds = time.perf_counter() - started
     return _measurement(bench, method, percent, text, value, decision, seconds, quick, anchor)
+
+
+def measure_knot(bench: Workbench, knot: Knot, text: EvaluationText, origin: str) -> Measurement:
+    """Scores that were trained just now, on the whole text, beside the dense model."""
+    started = time.perf_counter()
+    decision = Decision(knot.spectrum, origin)
+    value = bench.perplexity(_reader(bench, decision), text)
+    method, percent, seconds = knot.facts["method"], knot.facts["settings"]["removed"], time.perf_counter() - started
+    return _measurement(bench, method, percent, text, value, decision, seconds, False, None)
 
 
 def refine(

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from backends.lm.load import LanguageModel
+from backends.runtime.steps import Step
 from backends.soco.budget import Shapes, by_score, removed
 from backends.soco.knots import Knot, to_log2
 from backends.soco.layers import scored_model
 from backends.soco.pool import Pool
-from backends.soco.rescale import Trainee, kl_step, make_optimiser, slice_to, spectrum_of, train_kept
+from backends.soco.rescale import Told, Trainee, finish, kl_step, make_optimiser, slice_to, spectrum_of
 from backends.soco.scores import SCORE_FUNCTIONS, decrease_loss, sparsity_loss
 from backends.soco.settings import SocoTraining
 from backends.soco.spectra import Basis, Factor
@@ -71,14 +72,14 @@ def three_stages(
     pool: Pool,
     settings: SocoTraining,
     weights: dict[str, torch.Tensor] | None = None,
-) -> Iterator[tuple[float, str] | Knot]:
-    """Yields (fraction, message) once a step and at the end the knot. `weights`: of L_dec, ours (see curvature.py)."""
+) -> Iterator[Step | Knot]:
+    """Yields a step with its row of the history, and at last the knot. `weights`: of L_dec, ours (see curvature.py)."""
     shapes = {n: f.shape for n, f in factors.items()}
     target, has_d = settings.removed / 100, settings.deviation == "output"
     model, layers = scored_model(lm.model, factors, SCORE_FUNCTIONS[settings.score], settings.deviation)
     trainee = Trainee(model, layers, make_optimiser(layers, settings), settings)
     ratio = _Ratio(shapes, has_d, settings.selection == "prefix")
-    history: list[tuple] = []
+    told = Told(settings.steps)
     pressure, pressing, stage = settings.pressure, True, 1
     explore_end, refine_end = int(settings.explore * settings.steps), int(settings.refine * settings.steps)
     harden_end = refine_end + int(settings.harden * (settings.steps - refine_end))
@@ -112,21 +113,19 @@ def three_stages(
         revived = sum(int((~kept_before[n] & kept[n]).sum()) for n in kept)
         kept_before = kept
         values = [float(parts[k].detach()) for k in ("L_inc", "L_dec", "L_sp")]
-        history.append((stage, *values, pressure if pressing else 0.0, now, killed, revived))
-        yield (step + 1) / settings.steps, f"stage {stage}, {100 * now:.1f} % removed, L_inc {values[0]:.4f} nats"
+        row = (stage, *values, pressure if pressing else 0.0, now, killed, revived)
+        yield told.step(step, f"stage {stage}, {100 * now:.1f} % removed, L_inc {values[0]:.4f} nats", row)
     scores = _numpy(trainee.scores())
     final = {n: torch.from_numpy(m) for n, m in _winners(scores, shapes, target, has_d, settings).items()}
     for layer in layers.values():
         layer.hold.fill_(1.0)
     trainee = slice_to(trainee, final)
     at_end = ratio_of(final, shapes, has_d)
-    for step, loss in train_kept(trainee, pool, harden_end):
-        history.append((3, loss, 0.0, 0.0, 0.0, at_end, 0, 0))
-        yield (step + 1) / settings.steps, f"stage 3, fine-tuning what is kept, L_inc {loss:.4f} nats"
+    yield from finish(trainee, pool, harden_end, at_end, told, "stage 3, fine-tuning what is kept")
     spectrum = spectrum_of(trainee, final, basis)
     # What would go next: the lowest final score; times its cost, because pruning divides by it.
     importance = {n: s.abs() * sum(shapes[n]) for n, s in spectrum.scores.items()}
-    yield Knot(spectrum, to_log2(importance), np.array(history), {"selection": "scores"})
+    yield Knot(spectrum, to_log2(importance), np.array(told), {"selection": "scores"})
 
 
 def _numpy(scores: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from backends.lm import texts
 from backends.lm.load import load_language_model
 from backends.runtime.device import choose_device, limit_threads
 from backends.runtime.files import ASSETS
+from backends.runtime.steps import Step
 from backends.soco.curvature import dec_weights, train_selection, two_sided_importance
 from backends.soco.knots import Knot, knot_path, load_knot, removed_share, rounded, save_knot
 from backends.soco.recipes import training_for
@@ -35,8 +36,8 @@ def fisher_half(bench: Workbench, basis: Basis) -> dict[str, torch.Tensor]:
     return bench.once(("fisher", basis), make)
 
 
-def train_knot(bench: Workbench, settings: SocoTraining) -> Iterator[tuple[float, str] | Knot]:
-    """One training; yields (fraction, message) and at last the knot, rounded as it will be stored."""
+def train_knot(bench: Workbench, settings: SocoTraining) -> Iterator[Step | Knot]:
+    """One training; yields a step with its row of the history, and at last the knot, rounded as it will be stored."""
     basis: Basis = settings.basis or METHODS[settings.method].basis
     factors, pool = bench.factors(basis), bench.pool()
     started = time.perf_counter()

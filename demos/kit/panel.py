@@ -35,7 +35,7 @@ import inspect
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +123,16 @@ def row(title: str, promise: str) -> Iterator[gr.Accordion]:
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same handler, but a visitor reads one sentence: a UserError's own, or "internal error" with the log's id."""
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def stream_async(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            with _one_sentence(function):
+                async for item in function(*args, **kwargs):
+                    yield item
+
+        return stream_async
+
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)

@@ -177,8 +177,9 @@ def test_no_dense_weight_is_made_in_training(forbidden: bool):
 def test_every_step_is_told_and_kept(trained):
     knot, steps = trained
     assert len(steps) == 60
-    assert [s[0] for s in steps] == pytest.approx([(i + 1) / 60 for i in range(60)])
-    assert all(isinstance(s[1], str) and "L_inc" in s[1] for s in steps)
+    assert [s.fraction for s in steps] == pytest.approx([(i + 1) / 60 for i in range(60)])
+    assert all("L_inc" in s.message for s in steps)
+    assert np.array_equal(np.array([s.partial for s in steps]), knot.history)
     assert knot.history.shape == (60, len(HISTORY))
     assert np.isfinite(knot.history).all()
     assert (column(knot, "L_inc") >= -1e-6).all()

@@ -1,0 +1,137 @@
+"""“Run SoCo”: train scores at the panel's ratio now, on this machine, and watch the three losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from backends.runtime.errors import UserError
+from backends.runtime.jobs import Job, Order
+from backends.soco.learn import expected_seconds
+from backends.soco.recipes import training_for
+from backends.soco.settings import METHODS, SocoSettings, SocoTraining
+from demos.kit import jobs
+from demos.kit.controls import check, control
+from demos.kit.look import BAD, CONTROL, GOOD, OTHER, OURS, RIVAL
+from demos.kit.panel import AppContext, guarded, row
+from demos.soco_figures import layout
+
+STEPS = [100, 200, 400]
+STAGES = {1: "explore", 2: "refine", 3: "decide"}
+
+
+def place(context: AppContext, view: list[gr.components.Component], bench: Any) -> None:
+    """The row with its job; view: the controls for removed, method and text; bench(): the shared workbench."""
+    with row("Run SoCo yourself", "train the scores on this machine and watch the three losses") as opened:
+        steps = control(SocoTraining, "steps", choices=STEPS, value=200)
+        job = jobs.place("soco-job", "Train at this ratio")
+    inputs = [*view, steps]
+
+    def settings_of(removed: float, method: str, steps: int) -> SocoTraining:
+        if not METHODS[method].trained:
+            raise UserError(f"{METHODS[method].label} truncates and trains nothing: choose SoCo or the fair control.")
+        problem = check(SocoTraining, "removed", removed)
+        if problem:
+            raise UserError(problem)
+        return training_for(method, removed, steps=steps)
+
+    def order(request: gr.Request, removed: float, method: str, text: str, steps: int) -> Order:
+        settings = settings_of(removed, method, steps)
+        measured = "held-out" if text == "yours" else text
+        arguments = ["--method", method, "--removed", f"{removed:g}", "--steps", str(steps), "--text", measured]
+        arguments += ["--device", context.device]
+        arguments += ["--models", str(context.models)] if context.models else []
+        arguments += ["--offline"] if context.offline else []
+        title = f"{METHODS[method].label} at {removed:g} %"
+        seconds = expected_seconds(bench(), settings)
+        return Order("backends.soco.learn", tuple(arguments), title, seconds, str(request.session_hash))
+
+    @guarded
+    def cost(removed: float, method: str, text: str, steps: int) -> str:
+        try:
+            seconds = expected_seconds(bench(), settings_of(removed, method, steps))
+        except UserError as error:
+            return str(error)
+        wait = jobs.jobs().expected_wait()
+        before = f" after {jobs.clock(wait)} of waiting for others" if wait else ""
+        return (
+            f"{METHODS[method].label} at {removed:g} % in {steps} steps takes about {jobs.clock(seconds)} here{before}."
+        )
+
+    def checked(removed: Any, method: Any, text: Any, steps: Any) -> list[Any]:
+        problems = [check(SocoSettings, "removed", removed), check(SocoSettings, "method", method)]
+        problems += [check(SocoSettings, "text", text), check(SocoTraining, "steps", steps)]
+        return [gr.validate(problem is None, problem or "") for problem in problems]
+
+    quiet: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
+    removed, method, _ = view
+    changed = [opened.expand, steps.input, removed.release, method.input]  # not at every step of the slider
+    gr.on(changed, cost, inputs, job.cost, validator=checked, trigger_mode="always_last", **quiet)
+    jobs.wire(job, order, inputs, story, checked)
+
+
+def story(job: Job, events: list[dict[str, Any]]) -> tuple[Any, str, list[Path]]:
+    """Figure, sentence and files of what a training has told so far."""
+    arguments = dict(zip(job.order.arguments[::2], job.order.arguments[1::2], strict=False))
+    rows = [event["row"] for event in events if "row" in event]
+    figure = training_figure(rows, float(arguments["--removed"])) if rows else None
+    result = next((event["result"] for event in events if "result" in event), None)
+    made = jobs.jobs().result(job.id).glob("*.safetensors") if result else []
+    return figure, told(rows, result), sorted(made)
+
+
+def told(rows: list[list[float]], result: dict[str, Any] | None) -> str:
+    """What the figure shows, and what came out."""
+    said = []
+    if rows:
+        killed, revived = int(sum(r[6] for r in rows)), int(sum(r[7] for r in rows))
+        said.append(f"{killed:,} components were dropped and {revived:,} came back in {len(rows)} steps.")
+    if result:
+        beside = f"dense {result['dense']:.2f}"
+        if "shipped" in result:
+            beside += f"; the scores that ship ({result['shipped_origin']}) reach {result['shipped']:.2f}"
+        said.append(f"Perplexity {result['perplexity']:.2f} at {result['removed']:.2f} % removed, {beside}.")
+        said.append(f"{result['protocol']}.")
+    return " ".join(said)
+
+
+def training_figure(rows: list[list[float]], target: float) -> go.Figure:
+    """The three losses, the removed share about its target, and what was killed and revived; rows as knots.HISTORY."""
+    steps = list(range(1, len(rows) + 1))
+    column = {n: [r[i] for r in rows] for i, n in enumerate(("stage", "inc", "dec", "sp", "pressure", "removed"))}
+    killed, revived = [-r[6] for r in rows], [r[7] for r in rows]
+    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06, row_heights=[0.4, 0.32, 0.28])
+    line = {"mode": "lines", "hovertemplate": "step %{x}: %{y:.3g}<extra>%{fullData.name}</extra>"}
+    figure.add_scatter(x=steps, y=column["inc"], name="L_inc", line={"color": OURS}, row=1, col=1, **line)
+    figure.add_scatter(x=steps, y=column["dec"], name="L_dec", line={"color": RIVAL}, row=1, col=1, **line)
+    figure.add_scatter(x=steps, y=column["sp"], name="L_sp", line={"color": CONTROL}, row=1, col=1, **line)
+    share = [100 * value for value in column["removed"]]
+    figure.add_scatter(x=steps, y=share, name="removed", line={"color": OURS}, row=2, col=1, **line)
+    figure.add_hline(target, line={"dash": "dash", "color": OTHER, "width": 1.5}, row=2, col=1)
+    figure.add_bar(x=steps, y=revived, name="came back", marker={"color": GOOD}, row=3, col=1)
+    figure.add_bar(x=steps, y=killed, name="dropped", marker={"color": BAD}, row=3, col=1)
+    for first, stage in _beginnings(column["stage"]):
+        figure.add_vline(first, line={"color": OTHER, "width": 1, "dash": "dot"})
+        figure.add_annotation(x=first, y=1, xref="x", yref="paper", yanchor="bottom", xanchor="left", showarrow=False,
+                              text=STAGES[stage], font={"color": OTHER})  # fmt: skip
+    figure.update_layout(layout(height=560, margin={"l": 64, "r": 16, "t": 36, "b": 48}, barmode="relative"))
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.12})
+    figure.update_yaxes(title_text="loss", row=1, col=1)
+    figure.update_yaxes(title_text="removed (%)", row=2, col=1)
+    figure.update_yaxes(title_text="components", row=3, col=1)
+    figure.update_xaxes(title_text="optimiser step", row=3, col=1)
+    return figure
+
+
+def _beginnings(stages: list[float]) -> Iterator[tuple[int, int]]:
+    """(step, stage) where a stage begins."""
+    before = None
+    for step, stage in enumerate(stages, 1):
+        if stage != before:
+            yield step, int(stage)
+        before = stage
