@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from backends.runtime.device import CHOICES, choose_device, limit_threads
 from backends.runtime.errors import UserError
+from backends.runtime.imports import heavy
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -130,6 +131,7 @@ class House:
 
     def warm_up(self) -> None:
         """Import torch and load the panels' models, so that the first visitor does not wait for them."""
+        heavy("torch")
         limit_threads()
         for panel in self.panels:
             try:

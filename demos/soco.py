@@ -15,6 +15,7 @@ import gradio as gr
 from backends.lm.settings import NAME, Architecture
 from backends.runtime.errors import UserError
 from backends.runtime.gently import gently
+from backends.runtime.imports import heavy
 from backends.soco.curves import Curves, TextCurves, read_curves
 from backends.soco.settings import METHODS, SocoSettings
 from demos import soco_figures as figures
@@ -36,6 +37,7 @@ WAITING = "Curves measured beforehand; the live number follows (this can take a 
 _WARM = threading.Event()  # the model is loaded
 _VIEWS = itertools.count(1)
 PAUSE = 1.0  # seconds
+RUN = "backends.soco.run"
 LAYERS = range(Architecture().layers)
 # Gradio counts the seconds of each component on which progress is shown, frame by frame, even where it is hidden.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "trigger_mode": "always_last"}
@@ -221,24 +223,23 @@ def _measured_note(curves: Curves | None) -> str:
 
 
 def _bench(context: AppContext) -> Workbench:
-    from backends.soco.service import open_bench
-
-    return open_bench(device=context.device, models=context.models, offline=context.offline)
+    return heavy("backends.soco.service").open_bench(
+        device=context.device, models=context.models, offline=context.offline
+    )
 
 
 def _text(key: str, own: str) -> EvaluationText:
-    from backends.lm import texts
-
+    texts = heavy("backends.lm.texts")
     return {"held-out": texts.held_out, "stories": texts.stories}[key]() if key != "yours" else texts.visitors_text(own)
 
 
 def _live(context: AppContext, removed: float, method: str, text: str, own: str) -> list[Any]:
     """The number under the thumb, really computed on 2,048 tokens."""
-    from backends.soco.run import measure
-
     s, bench = settings_of(SocoSettings, removed=removed, method=method, text=text), _bench(context)
     measured = _measured(bench, s.text)
-    now = measure(bench, s.method, s.removed, _text(s.text, own), anchor=measured.dense.nats if measured else None)
+    now = heavy(RUN).measure(
+        bench, s.method, s.removed, _text(s.text, own), anchor=measured.dense.nats if measured else None
+    )
     return _drawn(measured, now)
 
 
@@ -270,8 +271,7 @@ class _Ask:
 
 def _details(context: AppContext, *values: Any) -> Iterator[list[Any]]:
     """Everything beside the number, quickest first, then the whole text; yields after each part."""
-    from backends.soco import run
-
+    run = heavy(RUN)
     ask = _asked(*values)
     s, bench = ask.settings, _bench(context)
     skip = gr.skip()
@@ -316,41 +316,33 @@ def _speak(
     temperature: float,
 ) -> str:  # fmt: skip
     """Continuations of the chosen method, its rival and the dense model from one prompt and one seed."""
-    from backends.lm.texts import visitors_text
-    from backends.soco.run import continuation
-
-    words = visitors_text(prompt or "").documents[0][:2000]
+    words = heavy("backends.lm.texts").visitors_text(prompt or "").documents[0][:2000]
     bench = _bench(context)
     said = []
     for key in dict.fromkeys((method, rival)):
-        c = continuation(bench, key, removed, words, tokens, seed, temperature)
+        c = heavy(RUN).continuation(bench, key, removed, words, tokens, seed, temperature)
         said.append((f"{METHODS[key].label} {removed:g} %", figures.LINES[key][0], c))
-    said.append(("dense", figures.OTHER, continuation(bench, None, 0, words, tokens, seed, temperature)))
+    said.append(("dense", figures.OTHER, heavy(RUN).continuation(bench, None, 0, words, tokens, seed, temperature)))
     return figures.continuations_html(words, said)
 
 
 def _spectrum(context: AppContext, removed: float, method: str, layer: int, matrix: str) -> list[Any]:
-    from backends.soco.run import view_spectrum
-
-    view = view_spectrum(_bench(context), method, removed, layer, matrix)
+    view = heavy(RUN).view_spectrum(_bench(context), method, removed, layer, matrix)
     return [figures.spectrum_figure(view), view.summary()]
 
 
 def _read_upload(path: str | None) -> str:
-    from backends.lm.texts import MAX_BYTES, decode_upload
-
+    texts = heavy("backends.lm.texts")
     if path is None:
         return ""
     with Path(path).open("rb") as file:
-        return decode_upload(file.read(MAX_BYTES + 1))
+        return texts.decode_upload(file.read(texts.MAX_BYTES + 1))
 
 
 def _own(context: AppContext, removed: float, method: str, own: str) -> list[Any]:
     """Switch the panel to the visitor's text and colour its beginning by surprise."""
-    from backends.lm.texts import visitors_text
-    from backends.soco.run import surprise
-
-    text = visitors_text(own or "").documents[0]
+    surprise = heavy(RUN).surprise
+    text = heavy("backends.lm.texts").visitors_text(own or "").documents[0]
     bench = _bench(context)
     now, dense = surprise(bench, method, removed, text), surprise(bench, None, 0, text)
     return ["yours", figures.surprise_html(now.pieces, now.nats, dense.nats)]
