@@ -1,7 +1,7 @@
 """A job in a panel: what it will cost, a button, its progress as it runs, a way to end it, and what it made.
 
     job = place("soco-job", "Run SoCo")
-    wire(job, context, order, [removed, method], story)
+    wire(job, order, [removed, method], story, check)
 
 `order(request, *values)` says what to run; `story(job, events)` gives the figure and the sentence of what was told so
 far. The page keeps the job's id, so a reloaded page finds its job again; a closed page does not end it.
