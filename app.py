@@ -131,6 +131,7 @@ class House:
 
     def warm_up(self) -> None:
         """Import torch and load the panels' models, so that the first visitor does not wait for them."""
+        heavy("demos.kit.assets").compress_all()
         heavy("torch")
         limit_threads()
         for panel in self.panels:
@@ -144,13 +145,19 @@ class House:
 
     def open(self, host: str, port: int, share: bool) -> None:
         """Serve until the process is told to end."""
-        from starlette.routing import Route
+        from starlette.middleware import Middleware
+        from starlette.routing import Mount, Route
 
+        from demos.kit.assets import Assets
+        from demos.kit.attention import Attention
         from demos.kit.look import LAUNCH
 
-        routes = {"routes": [Route("/health", self.health)]}
+        server = {
+            "routes": [Route("/health", self.health), Mount("/assets", Assets())],
+            "middleware": [Middleware(Attention)],
+        }
         self.page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True,
-                         app_kwargs=routes, **LAUNCH, **SERVING)  # fmt: skip
+                         app_kwargs=server, **LAUNCH, **SERVING)  # fmt: skip
         print(f"Vitrine is at {self.page.share_url or self.page.local_url}", flush=True)
         threading.Thread(target=self.warm_up, name="warm-up", daemon=True).start()
         threading.Event().wait()

@@ -1,7 +1,7 @@
 """How long a visitor of the SoCo panel waits, in a real Chromium: `python -m benchmarks.soco_page [--moves 60]`.
 
-Opening: from the address to the first live perplexity in words, and to the figure, with the models warm and the
-browser's cache cold. Moving: from a key
+Opening: from the address, entered in an empty tab that has settled, to the first live perplexity in words, and to the
+figure, with the models warm and the browser's cache cold. Moving: from a key
 on the slider to the redrawn figure whose ring stands at the new ratio, a forward pass over 2,048 tokens in between.
 """
 
@@ -92,6 +92,7 @@ def main() -> None:
                     ),
                 )
                 page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+                page.wait_for_timeout(1000)  # the new tab's own processes have started
                 opened.append(opening(page, url))
                 if len(opened) == 5:
                     page.wait_for_timeout(30_000)  # the details of the opening are done

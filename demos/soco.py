@@ -145,11 +145,8 @@ def build(context: AppContext) -> Built:
         outdated = latest.renew(request.session_hash)
         if outdated.wait(PAUSE):  # a slider on its way: nothing is begun that the next step throws away
             return
-        with contextlib.closing(gently(_details(context, *values))) as parts:
-            for part in parts:
-                if outdated.is_set():
-                    return
-                yield part
+        with contextlib.closing(gently(_details(context, *values), outdated)) as parts:
+            yield from parts
 
     cold.change(live, live_inputs, live_outputs, api_visibility="private", **QUIET)
     for component in (method, text):
@@ -191,7 +188,11 @@ def build(context: AppContext) -> Built:
     def first(query: Query, *values: Any) -> list[Any]:
         return _opening(context, query, dict(zip(addressed, values, strict=True)))
 
-    return Built(first, outputs=[*addressed.values(), *live_outputs, cold], inputs=list(addressed.values()))
+    def left(request: gr.Request) -> None:
+        latest.renew(request.session_hash)
+
+    outputs = [*addressed.values(), *live_outputs, cold]
+    return Built(first, outputs, inputs=list(addressed.values()), left=left)
 
 
 def _opening(context: AppContext, query: Query, values: dict[str, Any]) -> list[Any]:

@@ -83,6 +83,17 @@ def test_importing_the_app_leaves_torch_alone() -> None:
     assert ended.stdout.split("\n")[-2] == "Blocks []", ended.stderr
 
 
+def test_scripts_are_compressed_beforehand_and_kept_for_good(shell_server: str) -> None:
+    page = urllib.request.urlopen(shell_server, timeout=20).read().decode()
+    script = re.search(r'src="\./(assets/index-[^"]+\.js)"', page)
+    assert script
+    asked = urllib.request.Request(f"{shell_server}/{script[1]}", headers={"Accept-Encoding": "br"})
+    answer = urllib.request.urlopen(asked, timeout=20)
+    assert answer.headers["Content-Encoding"] == "br"
+    assert "immutable" in answer.headers["Cache-Control"]
+    assert int(answer.headers["Content-Length"]) == len(answer.read())  # not compressed a second time
+
+
 def test_health(shell_server: str) -> None:
     def read() -> dict[str, object]:
         with urllib.request.urlopen(f"{shell_server}/health", timeout=10) as answer:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from backends.lm.load import LanguageModel
+from backends.runtime.gently import breathe
 from backends.runtime.seeds import generator
 
 
@@ -33,6 +34,7 @@ def sample_tokens(
     draw = generator(seed)
     ids, cache = torch.tensor([prompt], device=device), None
     for _ in range(tokens):
+        breathe()
         out = model(input_ids=ids, past_key_values=cache, use_cache=True)
         cache = out.past_key_values
         token = pick(out.logits[0, -1].float().cpu(), float(torch.rand(1, generator=draw)), temperature, top_p)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from backends.runtime.gently import breathe
+
 _AT_ONCE = 256  # rows of logits whose softmax is taken together: what fits the processor's cache
 
 
@@ -125,6 +127,7 @@ def window_nats(
     device, own = next(model.parameters()).device, next(model.parameters()).dtype
     lower = number_format not in (None, own)
     for low in range(0, len(windows.inputs), batch):
+        breathe()
         rows = torch.from_numpy(windows.inputs[low : low + batch]).to(device)
         wanted = torch.from_numpy(windows.targets[low : low + batch]).to(device)
         with torch.autocast(device.type, number_format, enabled=lower):

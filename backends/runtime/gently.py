@@ -1,16 +1,71 @@
-"""Work that gives way: what a visitor is not waiting for runs in one thread of low priority."""
+"""Work that gives way: what a visitor is not waiting for runs in one thread of low priority, and stands still while
+somebody waits for something else.
+
+Priority alone does not do it: a thread that the machine has set aside may hold Python's one lock, and then everybody
+waits for it. So long work calls `breathe` between its steps, and what is waited for says so with `waited_for`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
 _NICE = 15  # of 19; the threads that torch starts from there inherit it
+QUIET = 0.4  # seconds without anybody waiting before work goes on
+LONGEST = 1.0  # seconds that one step can be held up: work slows down, it never stops
+_POLL = 0.02
+_own = threading.local()
+
+
+class Outdated(Exception):
+    """Raised by `breathe` in work that nobody wants any more."""
+
+
+class _Waiting:
+    """How many are waited for now, and when the last one was done."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+        self.last = -QUIET
+
+    def anybody(self) -> bool:
+        return self.count > 0 or time.monotonic() - self.last < QUIET
+
+
+_waiting = _Waiting()
+
+
+@contextlib.contextmanager
+def waited_for() -> Iterator[None]:
+    """While inside, and a moment longer, work that gives way stands still."""
+    with _waiting.lock:
+        _waiting.count += 1
+    try:
+        yield
+    finally:
+        with _waiting.lock:
+            _waiting.count -= 1
+            _waiting.last = time.monotonic()
+
+
+def breathe() -> None:
+    """Between two steps of long work: in the thread that gives way, let others go first. Raises Outdated there if
+    nobody listens any more; anywhere else it does nothing."""
+    outdated: threading.Event | None = getattr(_own, "outdated", None)
+    if outdated is None:
+        return
+    until = time.monotonic() + LONGEST
+    while not outdated.is_set() and _waiting.anybody() and time.monotonic() < until:
+        time.sleep(_POLL)
+    if outdated.is_set():
+        raise Outdated
 
 
 def _give_way() -> None:
@@ -21,11 +76,25 @@ def _give_way() -> None:
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="gently", initializer=_give_way)
 
 
-def gently(work: Iterator[T]) -> Iterator[T]:
+def gently(work: Iterator[T], outdated: threading.Event | None = None) -> Iterator[T]:
     """The same items; each is computed in the low-priority thread, in turn with everybody else's such work.
 
-    Whoever stops listening stops the work after the step that is under way.
+    Ends early once `outdated` is set. Whoever stops listening stops the work at its next breath.
     """
     end = object()
-    while (item := _THREAD.submit(next, work, end).result()) is not end:
-        yield item
+    outdated = outdated or threading.Event()
+
+    def step() -> object:
+        _own.outdated = outdated
+        try:
+            return end if outdated.is_set() else next(work, end)
+        except Outdated:
+            return end
+        finally:
+            _own.outdated = None
+
+    try:
+        while (item := _THREAD.submit(step).result()) is not end:
+            yield item
+    finally:
+        outdated.set()

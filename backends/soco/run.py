@@ -14,6 +14,7 @@ from backends.lm.generate import Continuation, continue_text
 from backends.lm.perplexity import Perplexity, format_name, paired_error, rolling_windows, summarise, window_nats
 from backends.lm.rebuild import layer_and_matrix
 from backends.lm.texts import EvaluationText
+from backends.runtime.gently import breathe
 from backends.runtime.steps import Step
 from backends.soco.budget import dense_cost, matrix_cost, total_cost, uniform
 from backends.soco.knots import Knot
@@ -174,6 +175,7 @@ def speed(bench: Workbench, method: str, percent: float, repeats: int = 5) -> Sp
     rows = bench.windows_for_calibration()[:8]
     times: dict[str, list[float]] = {"dense": [], "compressed": []}
     for repeat in range(repeats + 1):
+        breathe()
         for name, model in (("dense", bench.lm.model), ("compressed", compressed)):
             if rows.is_cuda:
                 torch.cuda.synchronize()

@@ -50,19 +50,22 @@ def build_page(panels: Sequence[Panel], context: AppContext) -> gr.Blocks:
             for group in GROUPS:
                 members = [panel for panel in panels if panel.group == group]
                 if members:
-                    places.update(_place_group(group, members, context))
+                    places.update(_place_group(demo, group, members, context))
         _wire_doors(demo, cards, groups, places)
     return demo
 
 
-def _place_group(group: str, panels: Sequence[Panel], context: AppContext) -> dict[str, Place]:
+def _place_group(demo: gr.Blocks, group: str, panels: Sequence[Panel], context: AppContext) -> dict[str, Place]:
     places = {}
     ident = f"group-{group.lower()}"
     with gr.Tab(group, id=ident, elem_id=ident) as group_tab, gr.Tabs(elem_classes="v-panels") as siblings:
         for panel in panels:
             with gr.Tab(panel.title, id=panel.key, elem_id=f"tab-{panel.key}", elem_classes="v-panel") as tab:
                 heading(panel)
-                _fill_when_opened(panel, panel.build(context), tab)
+                built = panel.build(context)
+                _fill_when_opened(panel, built, tab)
+            if built.left is not None:
+                demo.unload(built.left)
             places[panel.key] = Place(tab, group_tab, siblings)
     group_tab.select(None, js=_js("group", group.lower()))
     return places

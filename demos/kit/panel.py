@@ -44,6 +44,7 @@ from typing import Any
 import gradio as gr
 
 from backends.runtime.errors import UserError
+from backends.runtime.gently import waited_for
 
 GROUPS = ("Compress", "Adapt", "Recommend", "Know", "Draw")
 Query = Mapping[str, str]
@@ -61,11 +62,15 @@ class AppContext:
 
 @dataclass(frozen=True)
 class Built:
-    """What fills a panel when it is first opened: `first(query, *values of inputs)` gives one value per output."""
+    """What fills a panel when it is first opened: `first(query, *values of inputs)` gives one value per output.
+
+    `left` is told when a visitor's page is closed.
+    """
 
     first: Callable[..., Sequence[Any]]
     outputs: Sequence[gr.components.Component]
     inputs: Sequence[gr.components.Component] = ()
+    left: Callable[[gr.Request], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,10 @@ def row(title: str, promise: str) -> Iterator[gr.Accordion]:
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same handler, but a visitor reads one sentence: a UserError's own, or "internal error" with the log's id."""
+    """The same handler, but a visitor reads one sentence: a UserError's own, or "internal error" with the log's id.
+
+    Background work stands still while a plain handler runs; a generator counts as background itself.
+    """
     if inspect.isasyncgenfunction(function):
 
         @functools.wraps(function)
@@ -144,7 +152,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        with _one_sentence(function):
+        with waited_for(), _one_sentence(function):
             return function(*args, **kwargs)
 
     return call

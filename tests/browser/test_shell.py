@@ -40,6 +40,19 @@ def serious(page: Page) -> list[str]:
             for one in findings if one["impact"] in ("serious", "critical")]  # fmt: skip
 
 
+def test_a_panel_hears_that_a_page_was_closed(page: Page, shell_server: str) -> None:
+    def closed(fresh: Page) -> int:
+        return int(re.search(r"(\d+) pages closed", heard(go(fresh, shell_server, "?tab=echo")))[1])
+
+    page.wait_for_timeout(1000)  # pages of other tests are gone
+    before = closed(page)
+    other = page.context.new_page()
+    assert closed(other) == before
+    other.close()
+    page.wait_for_timeout(2000)
+    assert closed(page.context.new_page()) == before + 1
+
+
 def test_home_shows_a_card_for_every_panel(page: Page, shell_server: str) -> None:
     go(page, shell_server)
     cards = page.locator("#home a[data-key]")

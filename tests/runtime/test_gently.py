@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from backends.runtime.gently import gently
+from backends.runtime.gently import LONGEST, QUIET, breathe, gently, waited_for
 
 
 def test_items_come_in_order_from_one_other_thread():
@@ -56,3 +57,64 @@ def test_who_stops_listening_stops_the_work():
     steps.close()
     assert list(gently(iter([7]))) == [7]
     assert done == [0]
+
+
+def test_it_stands_still_while_somebody_waits():
+    times = []
+
+    def work() -> Iterator[int]:
+        for i in range(3):
+            breathe()
+            times.append(time.monotonic())
+            yield i
+
+    time.sleep(QUIET)  # whoever was waited for before is long served
+    steps = gently(work())
+    next(steps)
+    with waited_for():
+        time.sleep(0.1)
+        served = time.monotonic()
+    next(steps)
+    assert times[1] - served > QUIET / 2
+
+
+def test_it_is_held_up_for_no_longer_than_a_moment():
+    def work() -> Iterator[float]:
+        before = time.monotonic()
+        breathe()
+        yield time.monotonic() - before
+
+    with waited_for():
+        (held,) = gently(work())
+    assert LONGEST <= held < 3 * LONGEST
+
+
+def test_nobody_else_is_held_up():
+    with waited_for():
+        before = time.monotonic()
+        breathe()
+        assert time.monotonic() - before < QUIET
+
+
+def test_outdated_work_ends_at_its_next_breath():
+    outdated, reached = threading.Event(), []
+
+    def work() -> Iterator[int]:
+        yield 1
+        for i in range(1000):
+            breathe()
+            reached.append(i)
+            if i == 3:
+                outdated.set()
+        yield 2
+
+    assert list(gently(work(), outdated)) == [1]
+    assert reached == [0, 1, 2, 3]
+
+
+def test_what_is_outdated_before_its_turn_never_begins():
+    outdated = threading.Event()
+    outdated.set()
+    begun = []
+    assert list(gently((begun.append(i) for i in range(3)), outdated)) == []
+    assert begun == []
