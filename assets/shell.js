@@ -6,6 +6,7 @@
   const visible = (id) => document.getElementById(id)?.offsetParent != null;
   const named = () => new URL(window.location).searchParams.getAll("tab").pop() ?? "home";
 
+  let writing = 0; // the timer of an address that is about to be written
   let wanted = named(); // the tab to turn to
   let link = named(); // until the page has turned to it, or the visitor elsewhere, nothing may overwrite it
 
@@ -27,9 +28,15 @@
   function settings(key, usual, values) {
     const changed = Object.entries(usual).map(([name, value], i) => [name, values[i], values[i] !== value]);
     views[key] = Object.fromEntries(changed.filter(([, value, differs]) => differs && value != null));
+    window.clearTimeout(writing);
+    writing = window.setTimeout(write, 300, key, Object.keys(usual)); // a slider on its way writes once, at its end
+  }
+
+  // The panel's view into the address, unless the visitor has left it meanwhile.
+  function write(key, names) {
     if (link !== null || named() !== key) return;
     const url = new URL(window.location);
-    for (const name of Object.keys(usual)) url.searchParams.delete(name);
+    for (const name of names) url.searchParams.delete(name);
     for (const [name, value] of Object.entries(views[key])) url.searchParams.set(name, value);
     if (url.href !== window.location.href) window.history.replaceState(null, "", url);
   }

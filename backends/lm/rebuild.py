@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -25,19 +25,20 @@ def rebuild(model: nn.Module, replacement: Callable[[str, nn.Linear], nn.Module]
 
     The shared model is never written to, so any number of threads may hold different rebuilt copies of it.
     """
-    shared: dict[int, object] = {id(t): t for t in _tensors(model)}
-    for name in ("config", "generation_config"):
-        if hasattr(model, name):
-            shared[id(getattr(model, name))] = getattr(model, name)
-    linears = projections(model)
-    for name, linear in linears.items():
-        shared[id(linear)] = replacement(name, linear)  # deepcopy takes what the memo holds instead of copying
-    return copy.deepcopy(model, shared)
+    made: dict[int, nn.Module] = {id(linear): replacement(name, linear) for name, linear in projections(model).items()}
+    return _twin(model, made)
 
 
-def _tensors(model: nn.Module) -> Iterator[torch.Tensor]:
-    yield from model.parameters()
-    yield from model.buffers()
+def _twin(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
+    """The same module with lists of its own: of children (twins themselves, or what is `made`), tensors and hooks."""
+    if id(module) not in made:
+        twin = made[id(module)] = copy.copy(module)
+        for name, value in vars(module).items():
+            if isinstance(value, dict):
+                vars(twin)[name] = copy.copy(value)
+        for name, child in module.named_children():
+            twin._modules[name] = _twin(child, made)
+    return made[id(module)]
 
 
 def layer_and_matrix(name: str) -> tuple[int, str]:

@@ -8,7 +8,10 @@ would be no smaller is stored dense: then all its components are kept, at the co
 
 from __future__ import annotations
 
+import bisect
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -76,15 +79,16 @@ def by_importance(importance: Mapping[str, np.ndarray], shapes: Shapes, ratio: f
     allowed = allowance(shapes, ratio, deviation)
     order = {name: np.argsort(-importance[name], kind="stable") for name in shapes}
     ranked = {name: importance[name][order[name]].astype(np.float64) for name in shapes}
+    offers = {name: _Offer.of(ranked[name], shapes[name]) for name in shapes}
     low, high = 1e-300, 1e300
     for _ in range(64):  # from 600 decades to less than a rounding error
-        price = np.sqrt(low) * np.sqrt(high)
-        counts = {name: _worth(ranked[name], shapes[name], price) for name in shapes}
+        price = math.sqrt(low) * math.sqrt(high)
+        counts = {name: offer.worth(price) for name, offer in offers.items()}
         if sum(matrix_cost(k, shapes[name]) for name, k in counts.items()) <= allowed:
             high = price
         else:
             low = price
-    counts = {name: _worth(ranked[name], shapes[name], high) for name in shapes}
+    counts = {name: offer.worth(high) for name, offer in offers.items()}
     _fill(counts, ranked, shapes, allowed)
     masks = {}
     for name in shapes:
@@ -93,13 +97,27 @@ def by_importance(importance: Mapping[str, np.ndarray], shapes: Shapes, ratio: f
     return masks
 
 
-def _worth(ranked: np.ndarray, shape: tuple[int, int], price: float) -> int:
-    """How many components a matrix keeps at this price per parameter."""
-    m, n = shape
-    cost = m + n
-    k = int(np.clip((ranked > price * cost).sum(), 1, max(1, (m * n - 1) // cost)))
-    dense_is_worth_it = ranked[k:].sum() > price * (m * n - k * cost)
-    return len(ranked) if dense_is_worth_it else k
+@dataclass(frozen=True)
+class _Offer:
+    """One matrix, ready to be asked at many prices: importances from least to most, and sums of the least ones."""
+
+    rising: list[float]
+    rest: list[float]  # rest[k]: what all but the k most important are worth together
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, ranked: np.ndarray, shape: tuple[int, int]) -> _Offer:
+        rest = np.append(np.cumsum(ranked[::-1])[::-1], 0.0)
+        return cls(ranked[::-1].tolist(), rest.tolist(), shape)
+
+    def worth(self, price: float) -> int:
+        """How many components the matrix keeps at this price per parameter."""
+        m, n = self.shape
+        cost = m + n
+        k = len(self.rising) - bisect.bisect_right(self.rising, price * cost)
+        k = min(max(k, 1), max(1, (m * n - 1) // cost))
+        dense_is_worth_it = self.rest[k] > price * (m * n - k * cost)
+        return len(self.rising) if dense_is_worth_it else k
 
 
 def _fill(counts: dict[str, int], ranked: Mapping[str, np.ndarray], shapes: Shapes, allowed: int) -> None:

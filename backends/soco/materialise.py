@@ -65,7 +65,8 @@ def build_layer(factor: Factor, linear: nn.Linear, spectrum: Spectrum, name: str
     if form == "merged" or is_dense(kept, factor.shape):
         return Dense((part.left * gain @ part.right).to(like), bias)
     root = gain.abs().sqrt()
-    return TwoSkinny((part.left * (root * gain.sign())).to(like), (root[:, None] * part.right).to(like), bias)
+    outer, inner = part.left.mul_(root * gain.sign()), part.right.mul_(root[:, None])
+    return TwoSkinny(outer.to(like), inner.to(like), bias)
 
 
 def materialise(

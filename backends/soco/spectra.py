@@ -33,11 +33,15 @@ class Factor:
         return self.left.shape[0], self.right.shape[1]
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Factor:
-        return Factor(*(t.to(device, dtype).contiguous() for t in (self.left, self.sigma, self.right)))
+        """In this format and place; each component of `left` lies in one piece, so that `part` copies runs."""
+        left, sigma, right = (t.to(device, dtype) for t in (self.left, self.sigma, self.right))
+        return Factor(left.t().contiguous().t(), sigma.contiguous(), right.contiguous())
 
     def part(self, kept: torch.Tensor) -> Factor:
-        """Only the components where `kept` (p,) is true."""
-        return Factor(self.left[:, kept].contiguous(), self.sigma[kept], self.right[kept].contiguous())
+        """A copy of only the components where `kept` (p,) is true."""
+        chosen = kept.nonzero()[:, 0]
+        left = self.left.t().index_select(0, chosen).t()
+        return Factor(left, self.sigma.index_select(0, chosen), self.right.index_select(0, chosen))
 
 
 @dataclass(frozen=True)
