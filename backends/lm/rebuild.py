@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
-import torch
 from torch import nn
 
 # The projections of every block, in every Llama-style model of transformers.
