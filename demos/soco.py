@@ -230,8 +230,7 @@ def _bench(context: AppContext) -> Workbench:
 
 
 def _text(key: str, own: str) -> EvaluationText:
-    texts = heavy("backends.lm.texts")
-    return {"held-out": texts.held_out, "stories": texts.stories}[key]() if key != "yours" else texts.visitors_text(own)
+    return heavy("backends.lm.texts").evaluation_text(key, own)
 
 
 def _live(context: AppContext, removed: float, method: str, text: str, own: str) -> list[Any]:

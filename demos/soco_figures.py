@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from backends.soco.settings import METHODS
-from demos.kit.look import BAD, CONTROL, FIGURE, GOOD, OTHER, OURS, RIVAL
+from demos.kit.look import BAD, CONTROL, FIGURE, GOOD, OTHER, OURS, PALETTE, RIVAL
 
 if TYPE_CHECKING:
     from backends.lm.generate import Continuation
@@ -238,11 +238,13 @@ def spectrum_figure(view: SpectrumView) -> go.Figure:
 def contributions_figure(result: Contribution) -> go.Figure:
     """Excess over the dense model after each decision."""
     labels = list(result.labels)
+    ink, white = PALETTE["ink"][0], "#ffffff"  # on light bars and on dark ones
     figure = go.Figure(
         go.Bar(
             x=list(result.excess), y=labels, orientation="h", marker={"color": [OTHER, OURS, OURS, GOOD]},
             error_x={"type": "data", "array": list(result.errors), "thickness": 1.5}, width=0.55,
             text=[f"{e:.3f}" for e in result.excess], textposition="inside", insidetextanchor="start",
+            insidetextfont={"color": [ink, white, white, ink]},
             hovertemplate="%{y}<br>%{x:.4f} nats above dense<extra></extra>",
         )
     )  # fmt: skip

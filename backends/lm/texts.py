@@ -73,6 +73,11 @@ def visitors_text(text: str) -> EvaluationText:
     return EvaluationText("yours", "your text", (text,))
 
 
+def evaluation_text(key: str, own: str = "") -> EvaluationText:
+    """ "held-out", "stories", or "yours": the text `own`. Raises UserError as visitors_text does."""
+    return visitors_text(own) if key == "yours" else {"held-out": held_out, "stories": stories}[key]()
+
+
 def decode_upload(data: bytes) -> str:
     """Bytes of an uploaded plain-text file. Raises UserError unless they are UTF-8 (a byte-order mark is dropped)."""
     if len(data) > MAX_BYTES:

@@ -7,15 +7,15 @@ scores, `soco-55.safetensors`. What is not named is as in the method's recipe. T
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from backends.runtime.errors import UserError
+from backends.soco.command import CONFIG, ModelOptions, start
 from backends.soco.recipes import training_for
 from backends.soco.settings import SocoTraining
 
@@ -28,39 +28,23 @@ STARTS = 10.0  # seconds until the first step: torch, the model and its bases
 PASSES = {"soco": 6.0, "soco-k": 4.0, "soco-w": 4.0, "control": 3.5}
 
 
-class Command(SocoTraining, BaseSettings):
+class Command(SocoTraining, ModelOptions, BaseSettings):
     """Train scores once, tell every step, and measure what came out."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", cli_parse_args=True, cli_kebab_case=True, cli_implicit_flags=True
-    )
+    model_config = CONFIG
     out: Path = Field(title="Folder for the trained scores")
-    model: str = Field("bundled:pydoc-llama", title="bundled:NAME, local:NAME under --models, or a Hub id")
-    models: Path | None = Field(None, title="Folder with models of your own")
-    offline: bool = Field(False, title="Never ask the network")
-    device: str = Field("auto", title="auto, cuda, mps or cpu")
     text: Literal["held-out", "stories"] = Field("held-out", title="Text that the result is measured on")
 
 
-def main() -> None:
-    command = Command()
-    try:
-        _run(command)
-    except UserError as error:
-        sys.exit(str(error))
-
-
-def _run(command: Command) -> None:
+def learn(command: Command) -> None:
+    """Train, telling each step; save; measure. Raises UserError."""
     from backends.lm import texts
-    from backends.runtime.device import limit_threads
     from backends.soco import run
     from backends.soco.knots import Knot, save_knot
-    from backends.soco.service import open_bench
     from backends.soco.train import train_knot
 
-    limit_threads()
     tell(0.0, "loading the model and its bases")
-    bench = open_bench(command.model, command.device, command.models, command.offline)
+    bench = command.open()
     settings = asked(command)
     for item in train_knot(bench, settings):
         if isinstance(item, Knot):
@@ -69,7 +53,7 @@ def _run(command: Command) -> None:
             tell(TRAINS * item.fraction, item.message, row=[float(value) for value in item.partial])
     save_knot(knot, command.out / f"{settings.method}-{settings.removed:g}.safetensors")
     tell(TRAINS, "measuring on the whole text")
-    text = {"held-out": texts.held_out, "stories": texts.stories}[command.text]()
+    text = texts.evaluation_text(command.text)
     now = run.measure_knot(bench, knot, text, f"trained here in {settings.steps} steps, seed {settings.seed}")
     try:
         there = run.measure(bench, settings.method, settings.removed, text, quick=False)
@@ -113,4 +97,4 @@ def expected_seconds(bench: Workbench, settings: SocoTraining) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    start(Command, learn)

@@ -13,6 +13,7 @@ from pydantic_settings import CliApp
 from backends.lm import texts
 from backends.lm.texts import EvaluationText
 from backends.soco import knots, learn, service, workbench
+from backends.soco.command import start
 from backends.soco.knots import HISTORY, load_knot, save_knot
 from backends.soco.recipes import RECIPES
 from backends.soco.workbench import Workbench
@@ -38,7 +39,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
 
 def command(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["learn", *arguments])
-    learn.main()
+    start(learn.Command, learn.learn)
 
 
 def test_every_step_is_a_line_and_the_last_one_holds_the_result(bench, tmp_path, capsys, monkeypatch):
