@@ -65,8 +65,8 @@ def build(context: AppContext) -> Built:
     with gr.Row(elem_classes="v-split"):
         with gr.Column(elem_classes=["v-card", "v-controls"]):
             removed = control(SocoSettings, "removed", buttons=["reset"], elem_id="soco-removed")
-            method = control(SocoSettings, "method", LABELS, elem_classes="v-method-chips")
-            text = control(SocoSettings, "text", TEXT_LABELS, elem_classes="v-method-chips")
+            method = control(SocoSettings, "method", LABELS)
+            text = control(SocoSettings, "text", TEXT_LABELS)
             equation = gr.Markdown(elem_classes="v-formula")
             kept = gr.Markdown(elem_classes="v-protocol")
         with gr.Column(elem_classes=["v-card", "v-figure"]):
@@ -86,7 +86,7 @@ def build(context: AppContext) -> Built:
         with gr.Column(elem_classes="v-card"):
             gr.Markdown("### One matrix's spectrum")
             with gr.Row():
-                layer = control(SocoSettings, "layer", choices=list(LAYERS), elem_classes="v-method-chips")
+                layer = control(SocoSettings, "layer", choices=list(LAYERS))
                 matrix = control(SocoSettings, "matrix")
             spectrum = gr.Plot(show_label=False, container=False)
             spectrum_said = gr.Markdown(elem_classes="v-protocol")
@@ -104,7 +104,7 @@ def build(context: AppContext) -> Built:
     with row("What is the paper's, what is ours", "and what had to be inferred"):
         gr.Markdown(NOTES)
     with row("Advanced", "rival, seed, length and temperature of the continuations"), gr.Row():
-        rival = control(SocoSettings, "rival", LABELS, elem_classes="v-method-chips")
+        rival = control(SocoSettings, "rival", LABELS)
         seed = control(SocoSettings, "seed")
         tokens = control(SocoSettings, "tokens")
         temperature = control(SocoSettings, "temperature")

@@ -27,7 +27,7 @@ STAGES = {1: "explore", 2: "refine", 3: "decide"}
 
 def place(context: AppContext, view: list[gr.components.Component], bench: Any) -> None:
     """The row with its job; view: the controls for removed, method and text; bench(): the shared workbench."""
-    with row("Run SoCo yourself", "train the scores on this machine and watch the three losses") as opened:
+    with row("Run SoCo yourself", "train the scores here and watch the losses") as opened:
         steps = control(SocoTraining, "steps", choices=STEPS, value=200)
         job = jobs.place("soco-job", "Train at this ratio")
     inputs = [*view, steps]

@@ -37,8 +37,9 @@ def control(
     options = choices if choices is not None else list(typing.get_args(field.annotation))
     if (options and typing.get_origin(field.annotation) is typing.Literal) or choices is not None:
         worded = [((labels or {}).get(option, str(option)), option) for option in options]
-        kind = gr.Radio if len(worded) <= MOST_RADIO_CHOICES else gr.Dropdown
-        return kind(choices=worded, **common)
+        if len(worded) > MOST_RADIO_CHOICES:
+            return gr.Dropdown(choices=worded, **common)
+        return gr.Radio(choices=worded, **{"elem_classes": "v-method-chips"} | common)
     low, high, step = bounds(field)
     if low is None or high is None:
         raise ValueError(f"{model.__name__}.{name} needs both bounds to become a control")

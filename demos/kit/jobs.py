@@ -58,7 +58,7 @@ def place(key: str, label: str) -> JobView:
         start = gr.Button(label, variant="primary", elem_id=f"{key}-start")
         cancel = gr.Button("Cancel", visible=False, elem_id=f"{key}-cancel")
     said = gr.Markdown(elem_classes="v-caption", elem_id=f"{key}-said")
-    plot = gr.Plot(show_label=False, container=False, elem_id=f"{key}-plot")
+    plot = gr.Plot(show_label=False, container=False, visible=False, elem_id=f"{key}-plot")
     made = gr.File(label="What it made", visible=False)
     kept = gr.BrowserState("", storage_key=f"vitrine-{key}", secret=key)
     return JobView(cost, start, cancel, said, plot, made, kept, gr.State(""))
@@ -109,7 +109,7 @@ async def _watch(story: Story, ident: str) -> AsyncIterator[list[Any]]:
             drawn = time.monotonic()
         said = " ".join(filter(None, [_standing(job), told]))
         file = gr.File([_served(path) for path in files], visible=True) if files else skip
-        yield [gr.Button(visible=not over), said, figure or skip, file]
+        yield [gr.Button(visible=not over), said, gr.Plot(figure, visible=True) if figure else skip, file]
         if over:
             return
         await asyncio.sleep(LOOKS)
