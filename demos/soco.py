@@ -14,7 +14,7 @@ import gradio as gr
 
 from backends.lm.settings import NAME, Architecture
 from backends.runtime.errors import UserError
-from backends.runtime.gently import gently
+from backends.runtime.gently import aside, gently
 from backends.runtime.imports import heavy
 from backends.soco.curves import Curves, TextCurves, read_curves
 from backends.soco.settings import METHODS, SocoSettings
@@ -349,12 +349,12 @@ def _own(context: AppContext, removed: float, method: str, own: str) -> list[Any
 
 
 def _warm(context: AppContext) -> None:
-    """What the first visitor will see, figure and all, computed once; then the bases of all methods."""
+    """What the first visitor will see, figure and all, computed once; then, aside, the bases of all methods."""
     bench, first = _bench(context), SocoSettings()
     _live(context, first.removed, first.method, first.text, "")
     _WARM.set()
-    for basis in dict.fromkeys(card.basis for card in METHODS.values()):
-        bench.factors(basis)
+    bases = list(dict.fromkeys(card.basis for card in METHODS.values()))
+    aside(lambda: [bench.factors(basis) for basis in bases])
 
 
 PANEL = Panel(

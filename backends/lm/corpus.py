@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from backends.runtime.gently import breathe
+
 STDLIB = "python"
 # Importable name -> most bytes it may contribute to the training text. Plotly's and torch's generated files repeat
 # themselves, so the cap keeps any one voice from drowning the others.
@@ -158,6 +160,7 @@ def _is_prose(paragraph: str) -> bool:
 
 
 def _paragraphs_of(file: SourceFile) -> list[str]:
+    breathe()
     try:
         source = file.path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

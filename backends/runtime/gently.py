@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -74,6 +74,17 @@ def _give_way() -> None:
 
 
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="gently", initializer=_give_way)
+
+
+def aside(work: Callable[[], T]) -> T:
+    """Wait for `work`, done in a thread of low priority that is its own: nothing else has to wait for its turn."""
+
+    def apart() -> T:
+        _own.outdated = threading.Event()
+        return work()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="aside", initializer=_give_way) as thread:
+        return thread.submit(apart).result()
 
 
 def gently(work: Iterator[T], outdated: threading.Event | None = None) -> Iterator[T]:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from backends.lm.rebuild import projections, rebuild
+from backends.runtime.gently import breathe
 from backends.runtime.seeds import generator
 from backends.soco.materialise import Dense
 from backends.soco.spectra import Factor
@@ -67,6 +68,7 @@ def sampled_passes(
     draw = generator(seed)
     try:
         for rows in windows.split(batch):
+            breathe()
             with torch.set_grad_enabled(gradients):
                 # The gradient has to start somewhere although every weight is frozen: at the embeddings.
                 hidden = embedding(rows).detach().requires_grad_(gradients)

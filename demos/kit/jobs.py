@@ -103,13 +103,13 @@ async def _watch(story: Story, ident: str) -> AsyncIterator[list[Any]]:
     while True:
         job = jobs().find(ident)
         over = job.state in ENDED
-        figure, told, files = skip, "", []
+        figure, told, files = None, "", []
         if over or time.monotonic() - drawn > DRAWS:
             figure, told, files = await asyncio.to_thread(_tell, story, job)
             drawn = time.monotonic()
         said = " ".join(filter(None, [_standing(job), told]))
         file = gr.File([_served(path) for path in files], visible=True) if files else skip
-        yield [gr.Button(visible=not over), said, gr.Plot(figure, visible=True) if figure else skip, file]
+        yield [gr.Button(visible=not over), said, gr.update(value=figure, visible=True) if figure else skip, file]
         if over:
             return
         await asyncio.sleep(LOOKS)

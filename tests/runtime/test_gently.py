@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backends.runtime.gently import LONGEST, QUIET, breathe, gently, waited_for
+from backends.runtime.gently import LONGEST, QUIET, aside, breathe, gently, waited_for
 
 
 def test_items_come_in_order_from_one_other_thread():
@@ -118,3 +118,19 @@ def test_what_is_outdated_before_its_turn_never_begins():
     begun = []
     assert list(gently((begun.append(i) for i in range(3)), outdated)) == []
     assert begun == []
+
+
+def test_aside_is_a_thread_of_its_own_that_gives_way():
+    def work() -> tuple[int, int]:
+        with waited_for():
+            before = time.monotonic()
+            breathe()
+            assert time.monotonic() - before >= LONGEST
+        return threading.get_ident(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    (common,) = gently(threading.get_ident() for _ in range(1))
+    thread, priority = aside(work)
+    assert thread not in (common, threading.get_ident())
+    assert sys.platform != "linux" or priority > os.getpriority(os.PRIO_PROCESS, 0)
+    with pytest.raises(ZeroDivisionError):
+        aside(lambda: 1 / 0)
