@@ -18,7 +18,8 @@ from typing import TypeVar
 T = TypeVar("T")
 _NICE = 15  # of 19; the threads that torch starts from there inherit it
 QUIET = 0.4  # seconds without anybody waiting before work goes on
-LONGEST = 1.0  # seconds that one step can be held up: work slows down, it never stops
+LONGEST = 1.0  # seconds that one step can be held up
+SHARE = 5  # times as long as the step took, at most: work slows down, however small its steps, but never stops
 _POLL = 0.02
 _own = threading.local()
 
@@ -61,9 +62,11 @@ def breathe() -> None:
     outdated: threading.Event | None = getattr(_own, "outdated", None)
     if outdated is None:
         return
-    until = time.monotonic() + LONGEST
+    now = time.monotonic()
+    until = now + min(LONGEST, SHARE * (now - _own.since))
     while not outdated.is_set() and _waiting.anybody() and time.monotonic() < until:
         time.sleep(_POLL)
+    _own.since = time.monotonic()
     if outdated.is_set():
         raise Outdated
 
@@ -80,7 +83,7 @@ def aside(work: Callable[[], T]) -> T:
     """Wait for `work`, done in a thread of low priority that is its own: nothing else has to wait for its turn."""
 
     def apart() -> T:
-        _own.outdated = threading.Event()
+        _own.outdated, _own.since = threading.Event(), time.monotonic()
         return work()
 
     with ThreadPoolExecutor(1, thread_name_prefix="aside", initializer=_give_way) as thread:
@@ -96,7 +99,7 @@ def gently(work: Iterator[T], outdated: threading.Event | None = None) -> Iterat
     outdated = outdated or threading.Event()
 
     def step() -> object:
-        _own.outdated = outdated
+        _own.outdated, _own.since = outdated, time.monotonic()
         try:
             return end if outdated.is_set() else next(work, end)
         except Outdated:

@@ -6,7 +6,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backends.runtime.gently import waited_for
 
-OPEN_FOR_LONG = ("/heartbeat/", "/queue/data")  # held open while a page is: nobody waits for their end
+# Held open while a page is, or asked for again and again by a monitor: nobody waits for these.
+PASSED = ("/heartbeat/", "/queue/data", "/health")
 
 
 class Attention:
@@ -17,7 +18,7 @@ class Attention:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        if scope["type"] != "http" or any(part in scope["path"] for part in OPEN_FOR_LONG):
+        if scope["type"] != "http" or any(part in scope["path"] for part in PASSED):
             await self.app(scope, receive, send)
             return
         with waited_for():

@@ -64,6 +64,7 @@ def test_it_stands_still_while_somebody_waits():
 
     def work() -> Iterator[int]:
         for i in range(3):
+            time.sleep(0.2)
             breathe()
             times.append(time.monotonic())
             yield i
@@ -79,14 +80,17 @@ def test_it_stands_still_while_somebody_waits():
 
 
 def test_it_is_held_up_for_no_longer_than_a_moment():
-    def work() -> Iterator[float]:
+    def work(step: float) -> Iterator[float]:
+        time.sleep(step)
         before = time.monotonic()
         breathe()
         yield time.monotonic() - before
 
     with waited_for():
-        (held,) = gently(work())
-    assert LONGEST <= held < 3 * LONGEST
+        (long,) = gently(work(0.5))
+        (short,) = gently(work(0.02))
+    assert LONGEST <= long < 3 * LONGEST
+    assert short < LONGEST / 2
 
 
 def test_nobody_else_is_held_up():
@@ -122,6 +126,7 @@ def test_what_is_outdated_before_its_turn_never_begins():
 
 def test_aside_is_a_thread_of_its_own_that_gives_way():
     def work() -> tuple[int, int]:
+        time.sleep(LONGEST / 2)
         with waited_for():
             before = time.monotonic()
             breathe()
