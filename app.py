@@ -131,7 +131,9 @@ class House:
 
     def warm_up(self) -> None:
         """Import torch and load the panels' models, so that the first visitor does not wait for them."""
-        heavy("demos.kit.assets").compress_all()
+        from demos.kit.assets import compress_all
+
+        compress_all()
         heavy("torch")
         limit_threads()
         for panel in self.panels:

@@ -29,12 +29,16 @@ class Outdated(Exception):
 
 
 class _Waiting:
-    """How many are waited for now, and when the last one was done."""
+    """How many answers are waited for now, and when the last one was done."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.count = 0
         self.last = -QUIET
+
+    def add(self, change: int) -> None:
+        with self.lock:
+            self.count += change
 
     def anybody(self) -> bool:
         return self.count > 0 or time.monotonic() - self.last < QUIET
@@ -46,14 +50,25 @@ _waiting = _Waiting()
 @contextlib.contextmanager
 def waited_for() -> Iterator[None]:
     """While inside, and a moment longer, work that gives way stands still."""
-    with _waiting.lock:
-        _waiting.count += 1
+    _waiting.add(1)
+    _own.waited = getattr(_own, "waited", 0) + 1
     try:
         yield
     finally:
-        with _waiting.lock:
-            _waiting.count -= 1
-            _waiting.last = time.monotonic()
+        _own.waited -= 1
+        _waiting.last = time.monotonic()
+        _waiting.add(-1)
+
+
+@contextlib.contextmanager
+def until_made() -> Iterator[None]:
+    """Around waiting for what other work makes: that work, if it gives way, must not wait for its own listener."""
+    waited = getattr(_own, "waited", 0)
+    _waiting.add(-waited)
+    try:
+        yield
+    finally:
+        _waiting.add(waited)
 
 
 def breathe() -> None:

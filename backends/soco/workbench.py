@@ -22,6 +22,7 @@ from backends.lm.perplexity import Perplexity, Windows, perplexity, rolling_wind
 from backends.lm.rebuild import projections
 from backends.runtime.errors import UserError
 from backends.runtime.files import cache_folder, whole_file
+from backends.runtime.gently import until_made
 from backends.soco.budget import Shapes, by_importance, uniform
 from backends.soco.curvature import two_sided_importance
 from backends.soco.knots import Knot, knot_path, load_knot, lower_knot, pruned
@@ -62,9 +63,14 @@ class Workbench:
     def once(self, key: object, make: Callable[[], T]) -> T:
         """A part of the bench, made at its first use. One lock a part: a slow one keeps nobody from another."""
         if key not in self._made:
-            with self._locks.setdefault(key, threading.RLock()):
+            lock = self._locks.setdefault(key, threading.RLock())
+            with until_made():  # perhaps by work that gives way
+                lock.acquire()
+            try:
                 if key not in self._made:
                     self._made[key] = make()
+            finally:
+                lock.release()
         return self._made[key]
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from backends.runtime.gently import LONGEST, QUIET, aside, breathe, gently, waited_for
+from backends.runtime.gently import LONGEST, QUIET, aside, breathe, gently, until_made, waited_for
 
 
 def test_items_come_in_order_from_one_other_thread():
@@ -139,3 +139,19 @@ def test_aside_is_a_thread_of_its_own_that_gives_way():
     assert sys.platform != "linux" or priority > os.getpriority(os.PRIO_PROCESS, 0)
     with pytest.raises(ZeroDivisionError):
         aside(lambda: 1 / 0)
+
+
+def test_work_is_not_held_up_by_who_waits_for_it():
+    def work() -> Iterator[float]:
+        time.sleep(LONGEST / 2)
+        before = time.monotonic()
+        breathe()
+        yield time.monotonic() - before
+
+    time.sleep(QUIET)
+    with waited_for():
+        with until_made():
+            (held,) = gently(work())
+        (again,) = gently(work())
+    assert held < QUIET / 2
+    assert again >= LONGEST
