@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from demos.kit.panel import AppContext, Panel
 
 VERSION = "0.1.0"
-QUEUE: dict[str, Any] = {"max_size": 64, "default_concurrency_limit": 2}
+# api_open: calls go through the queue, as they do on a Space, so that its limits and validators hold for everybody
+QUEUE: dict[str, Any] = {"max_size": 64, "default_concurrency_limit": 2, "api_open": False}
 SERVING: dict[str, Any] = {
     "max_file_size": "20mb",
     "max_threads": 8,
@@ -152,11 +153,12 @@ class House:
 
         from demos.kit.assets import Assets
         from demos.kit.attention import Attention
+        from demos.kit.doorman import Doorman
         from demos.kit.look import LAUNCH
 
         server = {
             "routes": [Route("/health", self.health), Mount("/assets", Assets())],
-            "middleware": [Middleware(Attention)],
+            "middleware": [Middleware(Doorman), Middleware(Attention)],
         }
         self.page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True,
                          app_kwargs=server, **LAUNCH, **SERVING)  # fmt: skip

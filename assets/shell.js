@@ -1,4 +1,5 @@
-// The page's own script: the address follows the tabs, Back goes back, and the page can be light or dark.
+// The page's own script: the address follows the tabs, Back goes back, the page can be light or dark, and what a panel
+// needs of the browser alone: the clipboard, figures as pictures, files to keep.
 (() => {
   const shown = {}; // group: the panel that its tab shows
   const views = {}; // panel: its settings that are not at their defaults
@@ -7,6 +8,7 @@
   const named = () => new URL(window.location).searchParams.getAll("tab").pop() ?? "home";
 
   let writing = 0; // the timer of an address that is about to be written
+  let pending = null; // what it will do
   let wanted = named(); // the tab to turn to
   let link = named(); // until the page has turned to it, or the visitor elsewhere, nothing may overwrite it
 
@@ -24,21 +26,74 @@
     window.history.pushState(null, "", url);
   }
 
-  // The settings of a panel, whenever one has changed. usual: their defaults, by name; values: in the same order.
+  // The settings of a panel, whenever one has changed. usual: their defaults, by name; values: in the same order, then
+  // the pinned view as a query.
   function settings(key, usual, values) {
-    const changed = Object.entries(usual).map(([name, value], i) => [name, values[i], values[i] !== value]);
-    views[key] = Object.fromEntries(changed.filter(([, value, differs]) => differs && value != null));
+    const names = Object.keys(usual);
+    const changed = names.map((name, i) => [name, values[i]]).filter(([name, value]) => value !== usual[name] && value != null);
+    views[key] = Object.fromEntries([...changed, ...new URLSearchParams(values[names.length] ?? "")]);
     window.clearTimeout(writing);
-    writing = window.setTimeout(write, 300, key, Object.keys(usual)); // a slider on its way writes once, at its end
+    pending = () => write(key, names);
+    writing = window.setTimeout(flush, 300); // a slider on its way writes once, at its end
+  }
+
+  function flush() {
+    window.clearTimeout(writing);
+    pending?.();
+    pending = null;
   }
 
   // The panel's view into the address, unless the visitor has left it meanwhile.
   function write(key, names) {
     if (link !== null || named() !== key) return;
     const url = new URL(window.location);
-    for (const name of names) url.searchParams.delete(name);
+    const old = [...url.searchParams.keys()].filter((name) => names.includes(name) || name.startsWith("a."));
+    for (const name of old) url.searchParams.delete(name);
     for (const [name, value] of Object.entries(views[key])) url.searchParams.set(name, value);
     if (url.href !== window.location.href) window.history.replaceState(null, "", url);
+  }
+
+  // The address of this view to the clipboard; without a secure page, by the old way.
+  function copy() {
+    link = null;
+    flush();
+    const url = new URL(window.location);
+    url.searchParams.delete("__theme");
+    if (window.isSecureContext) return void navigator.clipboard.writeText(url.href);
+    const field = document.body.appendChild(Object.assign(document.createElement("textarea"), { value: url.href }));
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+
+  // Open a closed row and go to it.
+  function unfold(id) {
+    const row = document.getElementById(id);
+    const door = row.querySelector("button.label-wrap");
+    if (!door.classList.contains("open")) door.click();
+    row.scrollIntoView({ behavior: "smooth", block: "start" });
+    door.focus({ preventScroll: true });
+  }
+
+  // A drawn figure as a data URL, on white whatever the page's light is; empty while there is none.
+  async function picture(id, format) {
+    const graph = document.querySelector(`#${CSS.escape(id)} .js-plotly-plot`);
+    if (!graph) return "";
+    const layout = { ...graph.layout, paper_bgcolor: "#ffffff" };
+    const { width, height } = graph.getBoundingClientRect();
+    const size = { width: Math.max(width, 640), height, scale: 2 };
+    const url = await window.Plotly.toImage({ data: graph.data, layout }, { format, ...size });
+    if (format !== "svg") return url;
+    const text = decodeURIComponent(url.slice(url.indexOf(",") + 1));
+    const bytes = Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
+    return `data:image/svg+xml;base64,${window.btoa(bytes)}`;
+  }
+
+  // A file that the server has made, into the visitor's downloads.
+  function save(file) {
+    if (!file) return;
+    const anchor = Object.assign(document.createElement("a"), { href: file.url, download: file.orig_name });
+    anchor.click();
   }
 
   // A tab tells that it was selected, perhaps when the visitor has already gone on.
@@ -95,5 +150,5 @@
 
   window.addEventListener("popstate", () => open(named()));
   window.addEventListener("click", (event) => event.isTrusted && (link = null), true);
-  window.vitrine = { address, group, home, open, ready, settings, theme, turn };
+  window.vitrine = { address, copy, group, home, open, picture, ready, save, settings, theme, turn, unfold };
 })();

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from backends.soco.settings import METHODS
+from demos.kit.exhibit import signed
 from demos.kit.look import BAD, CONTROL, FIGURE, GOOD, OTHER, OURS, PALETTE, RIVAL
 
 if TYPE_CHECKING:
@@ -40,10 +41,13 @@ def layout(**changes: object) -> go.Layout:
     return go.Layout(merged)
 
 
-def curves_figure(curves: TextCurves | None, method: str, now: Measurement | None) -> go.Figure:
+def curves_figure(
+    curves: TextCurves | None, method: str, now: Measurement | None, pinned: Measurement | None = None
+) -> go.Figure:
     """Perplexity against the removed share for every method, the dense model as floor, the live point as a ring.
 
-    A visitor's own text has no measured curves, only the ring. `now` is None until the model has answered.
+    A visitor's own text has no measured curves, only the ring. `now` is None until the model has answered. `pinned` is
+    drawn as A beside the live point B, with what lies between them; on another text only its ratio to dense compares.
     """
     dense = now.dense_value if now else curves.dense.perplexity if curves else 1.0
     ceiling, top, ends, leaving = CEILING * dense, dense * 1.5, [], []
@@ -82,6 +86,13 @@ def curves_figure(curves: TextCurves | None, method: str, now: Measurement | Non
             "hovertemplate": f"{now.percent:g} % removed<br>perplexity {now.value:.2f}<extra>now</extra>",
         })  # fmt: skip
         top = max(top, y)
+    if now and pinned:
+        height = pinned.value if pinned.text_label == now.text_label else now.dense_value * math.exp(pinned.excess)
+        height = min(height, CEILING * dense)
+        top = max(top, height)
+        traces.append(_pinned_ring(pinned, height))
+        shapes += _difference(pinned.percent, height, now.percent, y)
+        labels += _letters(pinned.percent, height, now.percent, y, signed(now.value - pinned.value))
     span = math.log10(max(top, dense * 1.5) / dense)
     placed = layout(
         height=430, margin={"l": 56, "r": 96, "t": 12, "b": 48}, shapes=shapes, annotations=labels,
@@ -94,6 +105,39 @@ def curves_figure(curves: TextCurves | None, method: str, now: Measurement | Non
         },
     )  # fmt: skip
     return go.Figure(traces, placed)  # in one piece: it is drawn at every move of the slider
+
+
+def _pinned_ring(pinned: Measurement, height: float) -> dict:
+    colour = LINES[pinned.method][0]
+    return {
+        "x": [pinned.percent], "y": [height], "mode": "markers", "name": "A",
+        "marker": {"size": 15, "color": "rgba(255,255,255,0.9)", "line": {"color": colour, "width": 2}},
+        "hovertemplate": f"A: {METHODS[pinned.method].label}, {pinned.percent:g} % removed<br>"
+                         f"perplexity {pinned.value:.2f}<extra></extra>",
+    }  # fmt: skip
+
+
+def _difference(ax: float, ay: float, bx: float, by: float) -> list[dict]:
+    """From A along its level to B's ratio, then up or down to B."""
+    line = {"color": PALETTE["grey"][0], "width": 1.5, "dash": "dot"}
+    level = {"type": "line", "x0": ax, "x1": bx, "y0": ay, "y1": ay, "line": line}
+    rise = {"type": "line", "x0": bx, "x1": bx, "y0": ay, "y1": by, "line": line | {"dash": "solid", "width": 2.5}}
+    return [level, rise]
+
+
+def _letters(ax: float, ay: float, bx: float, by: float, difference: str) -> list[dict]:
+    """A and B above their rings; the difference beside the line between their levels."""
+    font = {"color": PALETTE["grey"][0], "size": 13}
+    same = (ax, ay) == (bx, by)
+    marks = [("B", bx, by), *([] if same else [("A", ax, ay)])]
+    said = [
+        {"x": x, "y": math.log10(y), "text": f"<b>{name}</b>", "font": font, "showarrow": False, "yshift": 19}
+        for name, x, y in marks
+    ]  # fmt: skip
+    if same:
+        return said
+    middle = (math.log10(ay) + math.log10(by)) / 2
+    return [*said, {"x": bx, "y": middle, "text": difference, "font": font, "showarrow": False, "xshift": 28}]
 
 
 def _log_ticks(low: float, high: float) -> dict:
@@ -150,6 +194,12 @@ def formula(accounting: Accounting, deviation: bool) -> str:
     return f"$$W' = U(\\Sigma \\odot \\mathbf{{S}})V^{{\\top}}{offset}$$\n\n$${share}$$"
 
 
+def fine_print(now: Measurement) -> str:
+    """How it was measured, and what kind of model this is."""
+    note = "" if now.curves else " · no measured curves for this text and model"
+    return f"{now.protocol()} · bundled, tiny{note}"
+
+
 def kept_sentence(now: Measurement) -> str:
     """What is left of the spectra, in words."""
     a = now.accounting
@@ -157,11 +207,16 @@ def kept_sentence(now: Measurement) -> str:
     return f"{a.kept:,} of {a.components:,} components kept{loud}; {now.origin}."
 
 
-def ranks_figure(accounting: Accounting) -> go.Figure:
-    """Kept components, layer by matrix; a matrix that stays dense says so."""
+def ranks_figure(accounting: Accounting, pinned: Accounting | None = None) -> go.Figure:
+    """Kept components, layer by matrix; a matrix that stays dense says so. Beside a pinned view, how many more."""
     ranks, full = accounting.ranks.T, accounting.full_ranks.T
     share = np.where(ranks < 0, 1.0, ranks / full)
     words = [["dense" if r < 0 else str(r) for r in row] for row in ranks]
+    if pinned is not None:
+        more = _components(accounting).T - _components(pinned).T
+        words = [
+            [f"{w} ({signed(m, 'd')})" for w, m in zip(*both, strict=True)] for both in zip(words, more, strict=True)
+        ]
     layers = [f"layer {i}" for i in range(ranks.shape[1])]
     figure = go.Figure(
         go.Heatmap(
@@ -182,8 +237,21 @@ def ranks_figure(accounting: Accounting) -> go.Figure:
     return figure
 
 
-def ranks_sentence(accounting: Accounting) -> str:
+def _components(accounting: Accounting) -> np.ndarray:
+    """Kept components; all of them where a matrix stays dense."""
+    return np.where(accounting.ranks < 0, accounting.full_ranks, accounting.ranks)
+
+
+def ranks_sentence(accounting: Accounting, pinned: Accounting | None = None) -> str:
     """What the heat map shows, in words."""
+    said = _ranks_sentence(accounting)
+    if pinned is None:
+        return said
+    more = _components(accounting) - _components(pinned)
+    return f"{said} In brackets: how many more than in A, {signed(int(more.sum()), ',d')} in all."
+
+
+def _ranks_sentence(accounting: Accounting) -> str:
     share = np.where(accounting.ranks < 0, 1.0, accounting.ranks / accounting.full_ranks)
     by_layer, by_matrix = share.mean(1), share.mean(0)
     if share.max() - share.min() < 0.05:

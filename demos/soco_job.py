@@ -2,87 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from backends.runtime.errors import UserError
-from backends.runtime.jobs import Job, Order
+from backends.runtime.imports import heavy
 from backends.soco.learn import expected_seconds
 from backends.soco.recipes import training_for
-from backends.soco.settings import METHODS, SocoSettings, SocoTraining
-from demos.kit import jobs
-from demos.kit.controls import check, control
+from backends.soco.settings import METHODS, SocoTraining
+from demos.kit.controls import check
+from demos.kit.exhibit import Task, View
 from demos.kit.look import BAD, CONTROL, GOOD, OTHER, OURS, RIVAL
-from demos.kit.panel import AppContext, guarded, row
+from demos.kit.panel import AppContext
 from demos.soco_figures import layout
 
-STEPS = [100, 200, 400]
+STEPS = (100, 200, 400)
 STAGES = {1: "explore", 2: "refine", 3: "decide"}
 
 
-def place(context: AppContext, view: list[gr.components.Component], bench: Any) -> None:
-    """The row with its job; view: the controls for removed, method and text; bench(): the shared workbench."""
-    with row("Run SoCo yourself", "train the scores here and watch the losses") as opened:
-        steps = control(SocoTraining, "steps", choices=STEPS, value=200)
-        job = jobs.place("soco-job", "Train at this ratio")
-    inputs = [*view, steps]
-
-    def settings_of(removed: float, method: str, steps: int) -> SocoTraining:
-        if not METHODS[method].trained:
-            raise UserError(f"{METHODS[method].label} truncates and trains nothing: choose SoCo or the fair control.")
-        problem = check(SocoTraining, "removed", removed)
-        if problem:
-            raise UserError(problem)
-        return training_for(method, removed, steps=steps)
-
-    def order(request: gr.Request, removed: float, method: str, text: str, steps: int) -> Order:
-        settings = settings_of(removed, method, steps)
-        measured = "held-out" if text == "yours" else text
-        arguments = ["--method", method, "--removed", f"{removed:g}", "--steps", str(steps), "--text", measured]
-        arguments += ["--device", context.device]
-        arguments += ["--models", str(context.models)] if context.models else []
-        arguments += ["--offline"] if context.offline else []
-        title = f"{METHODS[method].label} at {removed:g} %"
-        seconds = expected_seconds(bench(), settings)
-        return Order("backends.soco.learn", tuple(arguments), title, seconds, str(request.session_hash))
-
-    @guarded
-    def cost(removed: float, method: str, text: str, steps: int) -> str:
-        try:
-            seconds = expected_seconds(bench(), settings_of(removed, method, steps))
-        except UserError as error:
-            return str(error)
-        wait = jobs.jobs().expected_wait()
-        before = f" after {jobs.clock(wait)} of waiting for others" if wait else ""
-        return (
-            f"{METHODS[method].label} at {removed:g} % in {steps} steps takes about {jobs.clock(seconds)} here{before}."
-        )
-
-    def checked(removed: Any, method: Any, text: Any, steps: Any) -> list[Any]:
-        problems = [check(SocoSettings, "removed", removed), check(SocoSettings, "method", method)]
-        problems += [check(SocoSettings, "text", text), check(SocoTraining, "steps", steps)]
-        return [gr.validate(problem is None, problem or "") for problem in problems]
-
-    quiet: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
-    removed, method, _ = view
-    changed = [opened.expand, steps.input, removed.release, method.input]  # not at every step of the slider
-    gr.on(changed, cost, inputs, job.cost, validator=checked, trigger_mode="always_last", **quiet)
-    jobs.wire(job, order, inputs, story, checked)
+def asks(view: View, steps: int) -> SocoTraining:
+    """The training at a view's ratio. Raises UserError where there is nothing to train."""
+    s = view.settings
+    if not METHODS[s.method].trained:
+        raise UserError(f"{METHODS[s.method].label} truncates and trains nothing: choose SoCo or the fair control.")
+    if problem := check(SocoTraining, "removed", s.removed):
+        raise UserError(problem)
+    return training_for(s.method, s.removed, steps=steps)
 
 
-def story(job: Job, events: list[dict[str, Any]]) -> tuple[Any, str, list[Path]]:
+def options(context: AppContext, view: View) -> list[str]:
+    """What the training is measured on, and where it runs."""
+    text = view.settings.text
+    said = ["--text", "held-out" if text == "yours" else text, "--device", context.device]
+    said += ["--models", str(context.models)] if context.models else []
+    return said + (["--offline"] if context.offline else [])
+
+
+def seconds(context: AppContext, settings: SocoTraining) -> float:
+    """How long it will take here."""
+    bench = heavy("backends.soco.service").open_bench(
+        device=context.device, models=context.models, offline=context.offline
+    )
+    return expected_seconds(bench, settings)
+
+
+def story(arguments: Mapping[str, str], events: list[dict[str, Any]], folder: Path) -> tuple[Any, str, list[Path]]:
     """Figure, sentence and files of what a training has told so far."""
-    arguments = dict(zip(job.order.arguments[::2], job.order.arguments[1::2], strict=False))
     rows = [event["row"] for event in events if "row" in event]
     figure = training_figure(rows, float(arguments["--removed"])) if rows else None
     result = next((event["result"] for event in events if "result" in event), None)
-    made = jobs.jobs().result(job.id).glob("*.safetensors") if result else []
-    return figure, told(rows, result), sorted(made)
+    return figure, told(rows, result), sorted(folder.glob("*.safetensors")) if result else []
+
+
+TASK = Task(
+    title="Run SoCo yourself",
+    promise="train the scores here and watch the losses",
+    label="Train at this ratio",
+    module="backends.soco.learn",
+    settings=SocoTraining,
+    asks=asks,
+    describe=lambda s: f"{METHODS[s.method].label} at {s.removed:g} % in {s.steps} steps",
+    options=options,
+    seconds=seconds,
+    story=story,
+    extra={"steps": STEPS},
+)
 
 
 def told(rows: list[list[float]], result: dict[str, Any] | None) -> str:

@@ -17,7 +17,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, expect, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -90,6 +100,20 @@ def shell_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def fresh_app_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app once more, with nothing of what the first one has seen."""
+    with served(["app.py", "--offline"], tmp_path_factory.mktemp("fresh-app")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def fresh_shell_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The stand-ins once more."""
+    with served(["-m", "tests.fakes.serve", "--offline"], tmp_path_factory.mktemp("fresh-shell")) as url:
+        yield url
+
+
 def find_chromium(playwright: Playwright) -> str:
     """$VITRINE_CHROMIUM, one on the PATH, Playwright's own, or a fresh installation of that."""
     if named := os.environ.get("VITRINE_CHROMIUM"):
@@ -115,10 +139,8 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A clean page; the test fails at its end if there was a console error or a request to another host."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
+def watched(context: BrowserContext) -> list[str]:
+    """Everything that must not happen in the pages of a context, as it happens: errors, and requests to other hosts."""
     context.set_default_timeout(20_000 * PATIENCE)
     faults: list[str] = []
 
@@ -134,6 +156,21 @@ def page(browser: Browser) -> Iterator[Page]:
     context.on("console", console)
     context.on("weberror", lambda error: faults.append(f"error in the page: {error.error}"))
     context.on("request", request)
+    return faults
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A clean page; the test fails at its end if there was a console error or a request to another host."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
+    faults = watched(context)
     yield context.new_page()
     context.close()
     assert not faults, "\n".join(faults)
+
+
+def serious(page: Page) -> list[str]:
+    """axe's serious and critical findings, in words."""
+    findings = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['help']}: {[node['html'][:200] for node in one['nodes']][:3]}"
+            for one in findings if one["impact"] in ("serious", "critical")]  # fmt: skip

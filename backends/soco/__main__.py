@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pydantic import Field
@@ -17,8 +18,9 @@ class Command(SocoSettings, ModelOptions, BaseSettings):
 
     model_config = CONFIG
     file: Path | None = Field(None, title="Plain text to measure on, with --text yours")
-    prompt: str = Field("", title="Also continue this prompt")
-    quick: bool = Field(False, title="2,048 tokens instead of the whole text")
+    prompt: str = Field("", max_length=2000, title="Also continue this prompt")
+    quick: bool = Field(False, title="2,048 tokens instead of the whole text, as the panel does")
+    facts: bool = Field(False, title="Print every number, as JSON")
     save: Path | None = Field(None, title="Write the compressed model to this .safetensors file")
 
 
@@ -26,6 +28,7 @@ def run(command: Command) -> None:
     """Print the measurement. Raises UserError."""
     from backends.lm import texts
     from backends.soco import run
+    from backends.soco.look import look
     from backends.soco.materialise import save_compressed
 
     bench = command.open()
@@ -34,10 +37,13 @@ def run(command: Command) -> None:
         if command.file is None:
             raise UserError("--text yours needs a plain-text file: name it with --file.")
         own = texts.decode_upload(command.file.read_bytes())
-    text = texts.evaluation_text(command.text, own)
-    now = run.measure(bench, command.method, command.removed, text, command.quick)
-    print(now.summary())
-    print(now.protocol())
+    settings = SocoSettings(**{name: getattr(command, name) for name in SocoSettings.model_fields if name != "prompt"})
+    now = look(bench, settings, own, command.quick)
+    if command.facts:
+        print(json.dumps(now.facts(), indent=1))
+    else:
+        print(now.summary())
+        print(now.protocol())
     if command.prompt:
         s = command
         print(s.prompt + run.continuation(bench, s.method, s.removed, s.prompt, s.tokens, s.seed, s.temperature).text)

@@ -83,14 +83,19 @@ def stored_parameters(model: nn.Module) -> int:
     )
 
 
-def save_compressed(compressed: nn.Module, target: Path, facts: Mapping[str, object]) -> None:
-    """Safetensors of the factored model with its configuration and `facts` in the header."""
+def save_compressed(
+    compressed: nn.Module, target: Path, facts: Mapping[str, object], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Safetensors of the factored model with its configuration, `facts` and further metadata in the header."""
     state, seen = {}, set()
     for name, value in compressed.state_dict().items():
         if value.data_ptr() not in seen:  # tied embeddings are stored once
             seen.add(value.data_ptr())
             state[name] = value.detach().cpu().contiguous()
-    header = {"facts": json.dumps(dict(facts)), "config": compressed.config.to_json_string(use_diff=False)}
+    header = dict(metadata or {}) | {
+        "facts": json.dumps(dict(facts)),
+        "config": compressed.config.to_json_string(use_diff=False),
+    }
     with whole_file(target) as temporary:
         save_file(state, temporary, header)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from backends.lm.perplexity import Perplexity, paired_error
+from backends.soco.curves import TextCurves
 from backends.soco.settings import METHODS
 
 
@@ -47,6 +49,7 @@ class Measurement:
     accounting: Accounting
     seconds: float
     anchor: float | None = None
+    curves: TextCurves | None = None  # of every method, measured before on the same text and weights
 
     @property
     def dense_value(self) -> float:
@@ -78,6 +81,37 @@ class Measurement:
             f"At {self.percent:g} % removed, {METHODS[self.method].label} reaches perplexity {self.value:.2f}, "
             f"{self.value / self.dense_value:.3f}{known} times the dense model's {self.dense_value:.2f}{alone}."
         )
+
+    def against(self, pinned: Measurement) -> str:
+        """How this view differs from a pinned one, in words."""
+        a, b = pinned.accounting, self.accounting
+        was = f"{METHODS[pinned.method].label} at {pinned.percent:g} % had {pinned.value:.2f}"
+        if (pinned.method, pinned.percent, pinned.text_label) == (self.method, self.percent, self.text_label):
+            return f"{was}: the same view."
+        if pinned.text_label != self.text_label:
+            return f"{was} on other text ({pinned.text_label}): only the ratios to dense compare."
+        change = self.value - pinned.value
+        higher = f"{abs(change):.2f} {'higher' if change >= 0 else 'lower'} ({self.value / pinned.value:.2f}×)"
+        share = b.linear_parameters / a.linear_parameters - 1
+        size = "as large" if abs(share) < 0.0005 else f"{100 * abs(share):.1f} % {'larger' if share > 0 else 'smaller'}"
+        return f"{was}; B is {higher} and its projections are {size}."
+
+    def facts(self) -> dict[str, Any]:
+        """Every number by name, as JSON: the answer of the HTTP endpoint and of `--json`."""
+        p, a = self.perplexity, self.accounting
+        error = self.value_error
+        return {
+            "summary": self.summary(), "protocol": self.protocol(), "method": self.method, "removed": self.percent,
+            "origin": self.origin, "text": self.text_label, "perplexity": self.value,
+            "perplexity_error": error if math.isfinite(error) else None, "dense": self.dense_value,
+            "ratio": self.value / self.dense_value, "excess_nats": self.excess, "bits_per_byte": p.bits_per_byte,
+            "tokens": p.tokens, "measured": p.value, "measured_dense": self.dense.value, "kept": a.kept,
+            "components": a.components, "amplified": a.amplified, "removed_linear": a.removed_linear,
+            "removed_model": a.removed_model, "linear_parameters": a.linear_parameters,
+            "model_parameters": a.model_parameters, "dense_parameters": a.dense_parameters, "flops": a.flops,
+            "dense_flops": a.dense_flops,
+            "ranks": {matrix: a.ranks[:, i].tolist() for i, matrix in enumerate(a.matrices)},
+        }  # fmt: skip
 
     def protocol(self) -> str:
         p = self.perplexity

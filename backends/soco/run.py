@@ -19,7 +19,7 @@ from backends.runtime.steps import Step
 from backends.soco.budget import dense_cost, matrix_cost, total_cost, uniform
 from backends.soco.knots import Knot
 from backends.soco.results import Accounting, Contribution, Measurement, SpectrumView, Speed
-from backends.soco.settings import METHODS
+from backends.soco.settings import METHODS, SocoSettings
 from backends.soco.spectra import Spectrum, unscored
 from backends.soco.workbench import Decision, Workbench
 
@@ -165,6 +165,17 @@ def continuation(
     decision = _decide(bench, method, percent) if method else None
     model = bench.compress(decision.spectrum) if decision else bench.lm.model
     return continue_text(bench.lm, model, prompt, tokens, seed, temperature)
+
+
+def continuation_seconds(bench: Workbench) -> float:
+    """What one continuation of usual length takes here, measured once; the plain basis is always there."""
+
+    def measured() -> float:
+        usual, started = SocoSettings(), time.perf_counter()
+        continuation(bench, "svd", usual.removed, usual.prompt, usual.tokens, usual.seed, usual.temperature)
+        return time.perf_counter() - started
+
+    return bench.once("continuation seconds", measured)
 
 
 @torch.no_grad()

@@ -96,6 +96,10 @@ class SocoSettings(BaseModel):
         Literal["q", "k", "v", "o", "gate", "up", "down"],
         Field("down", title="Matrix", description="Which projection of the layer."),
     ]
+    prompt: Annotated[
+        str,
+        Field("Returns the number of", min_length=1, max_length=200, title="Prompt", description="What is continued."),
+    ]
     seed: Annotated[int, Field(0, ge=0, le=2**31 - 1, title="Seed", description="Of the continuations.")]
     tokens: Annotated[int, Field(48, ge=8, le=160, title="Tokens", description="Length of the continuations.")]
     temperature: Annotated[

@@ -3,7 +3,8 @@
     removed = control(SocoSettings, "removed")
     removed.input(draw, [removed, method], ..., validator=validator(SocoSettings, "removed", "method"))
 
-A slider for a bounded number, radio buttons for up to six choices, a dropdown for more. The validator also runs for
+A slider for a bounded number, radio buttons for up to six choices, a dropdown for more, a dropdown that one can write
+into for a short text. The validator also runs for
 calls over HTTP, and numbers reach it as they were sent: Gradio's own would round 40.5 and stumble over NaN and null.
 """
 
@@ -34,6 +35,8 @@ def control(
     field = model.model_fields[name]
     unit = (field.json_schema_extra or {}).get("unit", "") if isinstance(field.json_schema_extra, dict) else ""
     common = {"label": f"{field.title}, {unit}" if unit else field.title, "value": field.default} | extra
+    if field.annotation is str:
+        return gr.Dropdown(choices=list(choices or []), allow_custom_value=True, **common)
     options = choices if choices is not None else list(typing.get_args(field.annotation))
     if (options and typing.get_origin(field.annotation) is typing.Literal) or choices is not None:
         worded = [((labels or {}).get(option, str(option)), option) for option in options]
@@ -68,6 +71,8 @@ def check(model: type[BaseModel], name: str, value: Any) -> str | None:
     field = model.model_fields[name]
     if field.annotation in (int, float) and (isinstance(value, bool | str) or value is None):
         return f"{field.title} must be a number."
+    if field.annotation is str and isinstance(value, str) and not value.isprintable():
+        return f"{field.title} must be one line of plain text."
     try:
         model.model_validate({name: value})
     except ValidationError as error:

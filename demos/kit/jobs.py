@@ -1,10 +1,7 @@
 """A job in a panel: what it will cost, a button, its progress as it runs, a way to end it, and what it made.
 
-    job = place("soco-job", "Run SoCo")
-    wire(job, order, [removed, method], story, check)
-
-`order(request, *values)` says what to run; `story(job, events)` gives the figure and the sentence of what was told so
-far. The page keeps the job's id, so a reloaded page finds its job again; a closed page does not end it.
+What is run is an exhibit's Task: the method's own command line, with settings made from the present view. The page
+keeps the job's id, so a reloaded page finds its job again; a closed page does not end it.
 """
 
 from __future__ import annotations
@@ -16,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -24,11 +21,18 @@ from gradio.utils import get_upload_folder
 from backends.runtime.errors import UserError
 from backends.runtime.files import cache_folder
 from backends.runtime.jobs import ENDED, Job, Jobs, Order
-from demos.kit.panel import guarded
+from demos.kit.code import flags
+from demos.kit.controls import check, control
+from demos.kit.exhibit import Task
+from demos.kit.panel import guarded, row
+
+if TYPE_CHECKING:
+    from demos.kit.frame import Frame
 
 LOOKS = 0.4  # seconds between two looks at a job
 DRAWS = 1.2  # seconds between two figures
-Story = Callable[[Job, list[dict[str, Any]]], tuple[Any, str, list[Path]]]
+QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
+Story = Callable[[Any, list[dict[str, Any]], Path], tuple[Any, str, list[Path]]]
 
 
 @functools.cache
@@ -51,40 +55,74 @@ class JobView:
     watched: gr.State
 
 
-def place(key: str, label: str) -> JobView:
-    """Put the parts where the caller is."""
-    cost = gr.Markdown(elem_classes="v-protocol")
-    with gr.Row():
-        start = gr.Button(label, variant="primary", elem_id=f"{key}-start")
-        cancel = gr.Button("Cancel", visible=False, elem_id=f"{key}-cancel")
-    said = gr.Markdown(elem_classes="v-caption", elem_id=f"{key}-said")
-    plot = gr.Plot(show_label=False, container=False, visible=False, elem_id=f"{key}-plot")
-    made = gr.File(label="What it made", visible=False)
-    kept = gr.BrowserState("", storage_key=f"vitrine-{key}", secret=key)
-    return JobView(cost, start, cancel, said, plot, made, kept, gr.State(""))
+def place_task(frame: Frame, task: Task) -> None:
+    """The closed row of a task: cost, start, progress, cancel, what it made."""
+    key = frame.key
+    with row(task.title, task.promise, f"{key}-job") as opened:
+        chosen = {
+            name: control(task.settings, name, choices=list(choices), elem_id=f"{key}-job-{name}")
+            for name, choices in task.extra.items()
+        }
+        view = _place(f"{key}-job", task.label)
 
-
-def wire(
-    view: JobView, order: Callable[..., Order], inputs: Sequence[gr.components.Component], story: Story,
-    check: Callable[..., list[Any]],
-) -> None:  # fmt: skip
-    """Connect the parts; `check` validates the inputs."""
-    quiet: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
+    def asked(values: Sequence[Any]) -> tuple[Any, Any]:
+        there = frame.view(values[len(chosen) :])
+        extra = dict(zip(chosen, values, strict=False))
+        for name, value in extra.items():
+            if problem := check(task.settings, name, value):
+                raise UserError(problem)
+        return there, task.asks(there, **extra)
 
     @guarded
     def begin(request: gr.Request, *values: Any) -> str:
-        return jobs().submit(order(request, *values))
+        there, settings = asked(values)
+        named = settings.model_dump(include=settings.model_fields_set)
+        arguments = [*flags(task.settings, named), *task.options(frame.context, there)]
+        seconds = task.seconds(frame.context, settings)
+        title = task.describe(settings)
+        return jobs().submit(Order(task.module, tuple(arguments), title, seconds, str(request.session_hash)))
+
+    @guarded
+    def cost(*values: Any) -> str:
+        try:
+            _, settings = asked(values)
+            seconds = task.seconds(frame.context, settings)
+        except UserError as error:
+            return str(error)
+        wait = jobs().expected_wait()
+        before = f" after {clock(wait)} of waiting for others" if wait else ""
+        return f"{task.describe(settings)} takes about {clock(seconds)} here{before}."
 
     @guarded
     def end(ident: str) -> None:
         jobs().cancel(ident)
 
-    view.start.click(begin, list(inputs), view.kept, validator=check, concurrency_limit=None, **quiet)
-    view.kept.change(_found, view.kept, view.watched, concurrency_limit=None, **quiet)  # also when a page is loaded
+    def wire() -> None:
+        inputs = [*chosen.values(), *frame.asked]
+        moved = [c.release if isinstance(c, gr.Slider) else c.input for c in frame.controls.values()]
+        changed = [opened.expand, *(c.input for c in chosen.values()), *moved]  # not at every step of a slider
+        checked = frame.check(len(chosen))
+        gr.on(changed, cost, inputs, view.cost, validator=checked, trigger_mode="always_last", **QUIET)
+        view.start.click(begin, inputs, view.kept, validator=checked, concurrency_limit=None, **QUIET)
+
+    frame.later(wire)
+    view.kept.change(_found, view.kept, view.watched, concurrency_limit=None, **QUIET)  # also when a page is loaded
     drawn = [view.cancel, view.said, view.plot, view.made]
-    watch = guarded(functools.partial(_watch, story))
-    view.watched.change(watch, view.watched, drawn, concurrency_limit=None, **quiet)
-    view.cancel.click(end, view.watched, None, concurrency_limit=None, **quiet)
+    watch = guarded(functools.partial(_watch, task.story))
+    view.watched.change(watch, view.watched, drawn, concurrency_limit=None, **QUIET)
+    view.cancel.click(end, view.watched, None, concurrency_limit=None, **QUIET)
+
+
+def _place(key: str, label: str) -> JobView:
+    cost = gr.Markdown(elem_classes="v-protocol", elem_id=f"{key}-cost")
+    with gr.Row(elem_classes="v-actions"):
+        start = gr.Button(label, variant="primary", elem_id=f"{key}-start")
+        cancel = gr.Button("Cancel", visible=False, elem_id=f"{key}-cancel")
+    said = gr.Markdown(elem_classes="v-caption", elem_id=f"{key}-said")
+    plot = gr.Plot(show_label=False, container=False, visible=False, elem_id=f"{key}-plot")
+    made = gr.File(label="What it made", visible=False, elem_id=f"{key}-made")
+    kept = gr.BrowserState("", storage_key=f"vitrine-{key}", secret=key)
+    return JobView(cost, start, cancel, said, plot, made, kept, gr.State(""))
 
 
 def _found(kept: Any) -> str:
@@ -116,15 +154,23 @@ async def _watch(story: Story, ident: str) -> AsyncIterator[list[Any]]:
 
 
 def _tell(story: Story, job: Job) -> tuple[Any, str, list[Path]]:
-    return story(job, jobs().events(job.id))
+    queue = jobs()
+    arguments = dict(zip(job.order.arguments[::2], job.order.arguments[1::2], strict=False))
+    return story(arguments, queue.events(job.id), queue.result(job.id))
 
 
 def _served(path: Path) -> str:
     """A copy where Gradio may serve it from."""
-    copy = Path(get_upload_folder()) / path.parent.name / path.name
-    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy = served_folder(path.parent.name) / path.name
     shutil.copy(path, copy)
     return str(copy)
+
+
+def served_folder(name: str) -> Path:
+    """A folder that Gradio serves files from, and sweeps."""
+    folder = Path(get_upload_folder()) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _standing(job: Job) -> str:

@@ -118,9 +118,9 @@ def heading(panel: Panel) -> gr.HTML:
 
 
 @contextmanager
-def row(title: str, promise: str) -> Iterator[gr.Accordion]:
+def row(title: str, promise: str, ident: str | None = None) -> Iterator[gr.Accordion]:
     """A closed row with a one-line promise at its right: everything that is not the main view."""
-    with gr.Column(elem_classes="v-row"):
+    with gr.Column(elem_classes="v-row", elem_id=ident):
         gr.HTML(f'<p class="v-promise">{html.escape(promise)}</p>', elem_classes="v-row-promise", js_on_load=None)
         with gr.Accordion(title, open=False) as accordion:
             yield accordion

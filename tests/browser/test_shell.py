@@ -6,12 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.conftest import served
+from tests.conftest import serious, served
 
-PANELS = {"dial": "Dial", "echo": "Echo <i>", "shout": "Shout"}
+PANELS = {"dial": "Dial", "echo": "Echo <i>", "shout": "Shout", "spring": "Spring"}
 
 
 def go(page: Page, url: str, query: str = "") -> Page:
@@ -31,13 +30,6 @@ def heard(page: Page) -> str:
 def drawn(page: Page) -> None:
     """The dial's figure is on the screen, not only in Python."""
     expect(page.locator("#tab-dial .js-plotly-plot .xtick").first).to_be_visible()
-
-
-def serious(page: Page) -> list[str]:
-    """axe's serious and critical findings, in words."""
-    findings = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes']][:3]}"
-            for one in findings if one["impact"] in ("serious", "critical")]  # fmt: skip
 
 
 def test_a_panel_hears_that_a_page_was_closed(page: Page, shell_server: str) -> None:

@@ -6,5 +6,5 @@ import runpy
 
 import demos
 
-demos.PANELS[:] = [f"tests.fakes.{key}:PANEL" for key in ("dial", "echo", "shout")]
+demos.PANELS[:] = [f"tests.fakes.{key}:PANEL" for key in ("dial", "echo", "shout", "spring")]
 runpy.run_path("app.py", run_name="__main__")

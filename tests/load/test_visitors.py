@@ -16,8 +16,8 @@ def asked(url: str, method: str, label: str, seed: int) -> list[str]:
     client, draw, wrong = Client(url, verbose=False), random.Random(seed), []
     for _ in range(EVENTS):
         removed = draw.randrange(10, 90)
-        answer = client.predict(removed, method, "stories", "", api_name="/soco_perplexity")
-        sentence = answer[1]
+        answer = client.predict(removed=removed, method=method, text="stories", api_name="/soco")
+        sentence = answer["summary"]
         if not re.match(rf"At {removed} % removed, {re.escape(label)} reaches perplexity", sentence):
             wrong.append(f"{removed} {method}: {sentence}")
     return wrong

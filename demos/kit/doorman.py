@@ -1,0 +1,52 @@
+"""Requests that Gradio stumbles over get an answer that says so, not "Internal Server Error"."""
+
+from __future__ import annotations
+
+import logging
+
+from gradio.route_utils import FnIndexInferError
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+UNKNOWN = "There is no such endpoint: /gradio_api/info lists them."
+UNCLEAR = "This request is not understood: /gradio_api/info lists the endpoints and their arguments."
+log = logging.getLogger("vitrine")
+
+
+class Doorman:
+    """ASGI middleware around Gradio's own routes.
+
+    What a method's function raises never comes here, Gradio makes an event of it; what does come is raised while a
+    request is read: a name that no endpoint has, arguments that it does not take, JSON that is nested too deeply.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http" or "/gradio_api/" not in scope["path"]:
+            await self.app(scope, receive, send)
+            return
+        answering, refused = False, False
+
+        async def heard(message: Message) -> None:
+            nonlocal answering, refused
+            if message["type"] == "http.response.start":
+                refused = message["status"] == 400  # Gradio's own words name its inner parts
+                answering = not refused
+            if not refused:
+                await send(message)
+
+        sentence, status = UNCLEAR, 422
+        try:
+            await self.app(scope, receive, heard)
+            if not refused:
+                return
+        except (FnIndexInferError, LookupError, TypeError, ValueError, RecursionError) as error:
+            if answering:
+                raise
+            log.info("request to %s is not understood: %s", scope["path"], type(error).__name__)
+            if isinstance(error, FnIndexInferError | LookupError):
+                sentence, status = UNKNOWN, 404
+        await JSONResponse({"detail": sentence}, status)(scope, receive, send)

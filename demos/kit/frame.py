@@ -1,0 +1,336 @@
+"""The frame around a method: what every panel has, in the same places, made from its Exhibit.
+
+    def build(context):
+        frame = Frame(EXHIBIT, context)
+        frame.main()             # controls, formula and actions; figure, sentence and protocol
+        ...                      # cards of the panel's own
+        frame.details(follow, [ranks, spectrum])   # what is drawn after the number, while nothing else is asked for
+        frame.rows()             # guided path, gallery, job, files, code, notes, the rest of the settings
+        return frame.built()
+
+A panel without cards of its own is `build = lambda context: Frame(EXHIBIT, context).whole()`.
+
+Everything on the page follows from a View (settings and inputs) and a pinned one: `Frame.turned` is the one place that
+says what a view looks like, for a moved control, a link, a restored file, an item of the gallery and the guided path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import gradio as gr
+from gradio.context import get_blocks_context
+
+from backends.runtime.errors import UserError
+from backends.runtime.gently import gently
+from demos.kit import code, files, gallery, guide, jobs
+from demos.kit.api import endpoint
+from demos.kit.controls import control, restored, settings_of, validator
+from demos.kit.exhibit import Exhibit, Pinned, View
+from demos.kit.latest import Latest
+from demos.kit.links import PINNED, follow, link, pinned_part
+from demos.kit.panel import AppContext, Built, Query, guarded, row
+
+PAUSE = 1.0  # seconds without a move before the details are begun
+_VIEWS = itertools.count(1)
+# Gradio counts the seconds of each component on which progress is shown, frame by frame, even where it is hidden.
+QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
+LIVE = QUIET | {"trigger_mode": "always_last"}
+Details = Callable[[View, Pinned | None], Iterator[dict[gr.components.Component, Any]]]
+
+
+class Frame:
+    """One panel's frame. Components by their place; `asked`: what a view is read from, in order."""
+
+    def __init__(self, exhibit: Exhibit, context: AppContext) -> None:
+        self.exhibit, self.context, self.key = exhibit, context, exhibit.key
+        self.controls: dict[str, gr.components.Component] = {}
+        self.inputs: dict[str, gr.components.Component] = {}
+        self.figures: dict[str, str] = {}  # title: the element that holds it
+        self.latest = Latest()
+        self.unloading: list[Callable[[gr.Request], object]] = [self._left]  # told when a page is closed
+        self._later: list[Callable[[], None]] = []
+        self._follow: tuple[Details, list[gr.components.Component]] | None = None
+        self.pinned = gr.State(None)
+        self.pinned_link = gr.Textbox(visible="hidden", elem_id=f"{self.key}-pinned")  # for the page's script
+        self.shown = gr.State(0)  # another number for every view that is drawn; its details follow
+        self.cold = gr.State(False)  # the model was not loaded yet when the panel was opened
+
+    # ---- placing ----------------------------------------------------------------------------------------------------
+
+    def control(self, name: str, **extra: Any) -> gr.components.Component:
+        """The control of a setting, wherever the caller is."""
+        e = self.exhibit
+        choices = e.choices.get(name)
+        made = control(
+            e.settings, name, e.labels.get(name), None if choices is None else list(choices),
+            **{"elem_id": f"{self.key}-{name}"} | extra,
+        )  # fmt: skip
+        self.controls[name] = made
+        return made
+
+    def figure(self, title: str, ident: str) -> gr.Plot:
+        """A figure that can be downloaded under its title."""
+        self.figures[title] = f"{self.key}-{ident}"
+        return gr.Plot(show_label=False, container=False, elem_id=f"{self.key}-{ident}")
+
+    def main(self, title: str = "Main figure") -> None:
+        """The controls beside the figure."""
+        with gr.Row(elem_classes="v-split"):
+            with gr.Column(elem_classes=["v-card", "v-controls"]):
+                for name in self.exhibit.controls:
+                    self.control(name)
+                self.formula = gr.Markdown(elem_classes="v-formula", elem_id=f"{self.key}-formula")
+                self.remark = gr.Markdown(elem_classes="v-protocol")
+                with gr.Row(elem_classes="v-actions"):
+                    self.pin = gr.Button("Pin as A", variant="primary", elem_id=f"{self.key}-pin")
+                    self.release = gr.Button("Release A", visible=False, elem_id=f"{self.key}-release")
+                    self.link = gr.Button("Link", elem_id=f"{self.key}-link")
+                    for label, place in (("Download", "files"), ("Code", "code")):
+                        door = gr.Button(label, elem_id=f"{self.key}-to-{place}")
+                        door.click(
+                            None, js=f"() => window.vitrine.unfold('{self.key}-{place}')", api_visibility="private"
+                        )
+            with gr.Column(elem_classes=["v-card", "v-figure"]):
+                self.plot = self.figure(title, "figure")
+                self.caption = gr.Markdown(elem_classes="v-caption", elem_id=f"{self.key}-caption")
+                self.protocol = gr.Markdown(elem_classes="v-protocol", elem_id=f"{self.key}-protocol")
+
+    def details(self, details: Details, outputs: Sequence[gr.components.Component]) -> None:
+        """What follows the number, part by part, once the controls rest: `details` yields {component: value}."""
+        self._follow = details, list(outputs)
+
+    def rows(self, *own: Callable[[], None]) -> None:
+        """The closed rows; `own` place the panel's own ones."""
+        e = self.exhibit
+        guide.place(self)
+        gallery.place(self)
+        for place in own:
+            place()
+        if e.task is not None:
+            jobs.place_task(self, e.task)
+        files.place(self)
+        self.code = code.place(self)
+        with row("What is the paper's, what is ours", "and what had to be inferred", f"{self.key}-notes"):
+            gr.Markdown(e.notes)
+        if rest := [name for name in e.settings.model_fields if name not in self.controls]:
+            titles = [str(e.settings.model_fields[name].title).lower() for name in rest]
+            with row("Advanced", ", ".join(titles), f"{self.key}-advanced"), gr.Row():
+                for name in rest:
+                    self.control(name)
+
+    def later(self, wire: Callable[[], None]) -> None:
+        """Connect something once every control is placed."""
+        self._later.append(wire)
+
+    def whole(self) -> Built:
+        """A panel with nothing beside the frame."""
+        self.main()
+        self.rows()
+        return self.built()
+
+    # ---- reading and showing ----------------------------------------------------------------------------------------
+
+    @property
+    def asked(self) -> list[gr.components.Component]:
+        return [*self.controls.values(), *self.inputs.values()]
+
+    @property
+    def drawn(self) -> list[gr.components.Component]:
+        return [self.plot, self.caption, self.protocol, self.formula, self.remark]
+
+    @property
+    def everything(self) -> list[gr.components.Component]:
+        return [*self.asked, self.pinned, self.pinned_link, self.release, *self.drawn, self.shown]
+
+    def check(self, before: int = 0) -> Callable[..., list[Any]]:
+        """A validator for events whose inputs are `before` others and then `asked`."""
+        return validator(self.exhibit.settings, *[None] * before, *self.controls, *[None] * len(self.inputs))
+
+    def view(self, values: Sequence[Any]) -> View:
+        """What the values of `asked` ask for. Raises UserError."""
+        settings = settings_of(self.exhibit.settings, **dict(zip(self.controls, values, strict=False)))
+        texts = [value if isinstance(value, str) else "" for value in values[len(self.controls) :]]
+        return View(settings, dict(zip(self.inputs, texts, strict=True)))
+
+    def view_of(self, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> View:
+        """A view from names and values, such as a file's. Raises UserError."""
+        return View(settings_of(self.exhibit.settings, **settings), dict(inputs or {}))
+
+    def redrawn(self, result: Any, pinned: Pinned | None) -> list[Any]:
+        """The values of `drawn`."""
+        e, said = self.exhibit, result.summary()
+        if pinned is not None:
+            said = f"**B:** {said} **A:** {result.against(pinned.result)}"
+        return [e.draw(result, pinned), said, e.protocol(result), e.formula(result), e.remark(result)]
+
+    def turned(self, view: View, pinned: Pinned | None, result: Any = None) -> list[Any]:
+        """The values of `everything` for a view, and its result if it is known. Raises UserError."""
+        if result is None:
+            result = self.exhibit.answer(self.context, view)
+        values = view.settings.model_dump()
+        return [
+            *[values[name] for name in self.controls], *[view.inputs.get(name, "") for name in self.inputs],
+            *self._pinned(pinned), *self.redrawn(result, pinned), next(_VIEWS),
+        ]  # fmt: skip
+
+    def _pinned(self, pinned: Pinned | None) -> list[Any]:
+        """State, the address's part and the button that releases it."""
+        return [pinned, pinned_part(self.exhibit, pinned), gr.Button(visible=pinned is not None)]
+
+    # ---- wiring -----------------------------------------------------------------------------------------------------
+
+    def built(self) -> Built:
+        """Connect everything; to be called last."""
+        e = self.exhibit
+        for name in e.controls:
+            event = self.controls[name].input
+            event(self._live(), [self.pinned, *self.asked], [*self.drawn, self.shown], validator=self.check(1), **LIVE)
+        self.cold.change(self._wake(), [self.pinned_link, *self.asked], self.everything, **LIVE)
+        self._wire_pin()
+        self._wire_link()
+        self._wire_details()
+        for wire in self._later:
+            wire()
+        follow(self.key, e.settings, self.controls, self.pinned_link)
+        self._open_endpoint()
+        outputs = [*self.everything, self.cold]
+        return Built(self._first, outputs, list(self.controls.values()), left=self._leave)
+
+    def _open_endpoint(self) -> None:
+        """The same function over HTTP and MCP; gr.api takes no validator, so that it is handed in afterwards."""
+        e, blocks = self.exhibit, get_blocks_context()
+        opened = gr.api(endpoint(e, self.context), api_name=self.key, concurrency_limit=None)
+        assert blocks is not None
+        blocks.fns[opened["id"]].validator = validator(e.settings, *e.settings.model_fields, *[None] * len(e.inputs))
+
+    def _live(self) -> Callable[..., list[Any]]:
+        @guarded
+        def live(request: gr.Request, pinned: Pinned | None, *values: Any) -> list[Any]:
+            self.latest.renew(request.session_hash)  # what is still being computed for the last view ends
+            return [*self.redrawn(self.exhibit.answer(self.context, self.view(values)), pinned), next(_VIEWS)]
+
+        return live
+
+    def turn(self) -> Callable[..., list[Any]]:
+        """A handler that draws the present view anew: inputs `pinned` and `asked`, outputs `everything`."""
+
+        @guarded
+        def turn(pinned: Pinned | None, *values: Any) -> list[Any]:
+            return self.turned(self.view(values), pinned)
+
+        return turn
+
+    def _wake(self) -> Callable[..., list[Any]]:
+        """The model has been loaded: what the measured figures stood for is drawn for real."""
+
+        @guarded
+        def wake(pinned: str, *values: Any) -> list[Any]:
+            return self.turned(self.view(values), self._restored_pin(dict(parse_qsl(pinned)))[0])
+
+        return wake
+
+    def _wire_pin(self) -> None:
+        @guarded
+        def pin(*values: Any) -> list[Any]:
+            view = self.view(values)
+            result = self.exhibit.answer(self.context, view)
+            return self.turned(view, Pinned(view, result), result)
+
+        @guarded
+        def release(*values: Any) -> list[Any]:
+            return self.turned(self.view(values), None)
+
+        for button, handler in ((self.pin, pin), (self.release, release)):
+            button.click(handler, self.asked, self.everything, validator=self.check(), **QUIET)
+
+    def _wire_link(self) -> None:
+        @guarded
+        def copied(pinned: Pinned | None, *values: Any) -> None:
+            view = self.view(values)
+            stays = self.exhibit.travels(view) + (self.exhibit.travels(pinned.view) if pinned else [])
+            if stays:
+                gr.Warning(f"{stays[0].title} is too large for a link: download a file instead, which carries it.")
+            elif len(link(self.exhibit, view, pinned)) <= 2048:
+                gr.Info("The address of this view is on the clipboard.", duration=3)
+
+        script = "(...values) => { window.vitrine.copy(); return values; }"
+        self.link.click(copied, [self.pinned, *self.asked], None, js=script, validator=self.check(1), **QUIET)
+
+    def _wire_details(self) -> None:
+        """Once the controls rest: the code of the view, and what the panel itself has to add, aside from all else."""
+        follow, outputs = self._follow or (lambda view, pinned: iter(()), [])
+        outputs = [*dict.fromkeys([self.code, *self.drawn, *outputs])]
+
+        def parts(request: gr.Request, view: View, pinned: Pinned | None) -> Iterator[dict[Any, Any]]:
+            yield {self.code: code.calls(self.exhibit, view, code.address(request))}
+            yield from follow(view, pinned)
+
+        @guarded
+        def details(request: gr.Request, pinned: Pinned | None, *values: Any) -> Iterator[dict[Any, Any]]:
+            outdated = self.latest.renew(request.session_hash)
+            if outdated.wait(PAUSE):  # a slider on its way: nothing is begun that the next step throws away
+                return
+            with contextlib.closing(gently(parts(request, self.view(values), pinned), outdated)) as steps:
+                yield from steps
+
+        self.shown.change(
+            details, [self.pinned, *self.asked], outputs, validator=self.check(1), concurrency_id="details",
+            concurrency_limit=1, **LIVE,
+        )  # fmt: skip
+
+    def _leave(self, request: gr.Request) -> None:
+        for told in self.unloading:
+            told(request)
+
+    def _left(self, request: gr.Request) -> None:
+        self.latest.renew(request.session_hash)
+
+    def _first(self, query: Query, *values: Any) -> list[Any]:
+        """With a warm model the live answer at once, before that a preview. A link's settings where they fit."""
+        e = self.exhibit
+        present = dict(zip(self.controls, values, strict=True))
+        own = {name: text for name, text in query.items() if not name.startswith(PINNED)}
+        kept, ignored = restored(e.settings, own, present, e.allowed)
+        for name in ignored:
+            gr.Warning(f"The link's value for “{name}” was ignored.")
+        view = self._without_inputs(self.view_of(kept))
+        preview = e.preview(self.context, view)
+        if preview is None:
+            pinned, ignored = self._restored_pin(query)
+            for name in ignored:
+                gr.Warning(f"The link's value of A for “{name}” was ignored.")
+            return [*self.turned(view, pinned), False]
+        figure, said, note = preview
+        values = view.settings.model_dump()
+        part = urlencode({name: text for name, text in query.items() if name.startswith(PINNED)})
+        return [
+            *[values[name] for name in self.controls], *["" for _ in self.inputs], None, part, gr.skip(),
+            figure, said, note, "", "", gr.skip(), True,
+        ]  # fmt: skip
+
+    def _restored_pin(self, query: Query) -> tuple[Pinned | None, list[str]]:
+        """A, if a link names it, and what of it was ignored."""
+        e = self.exhibit
+        asked = {name.removeprefix(PINNED): text for name, text in query.items() if name.startswith(PINNED)}
+        if not asked:
+            return None, []
+        usual = {name: field.default for name, field in e.settings.model_fields.items()}
+        kept, ignored = restored(e.settings, asked, usual, e.allowed)
+        view = self._without_inputs(self.view_of(kept))
+        try:
+            return Pinned(view, e.answer(self.context, view)), ignored
+        except UserError:
+            return None, list(asked)
+
+    def _without_inputs(self, view: View) -> View:
+        """A link carries no inputs: settings that need one are set back, and the visitor is told."""
+        for one in self.exhibit.inputs:
+            if one.used(view.settings):
+                gr.Warning(f"{one.title} does not travel in a link: {one.again}.")
+                view = self.view_of(view.settings.model_dump() | dict(one.otherwise))
+        return view

@@ -1,0 +1,71 @@
+"""What the SoCo panel says that is not computed: the notes, the prompts, and the guided path's frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backends.soco.settings import METHODS
+from demos.kit.exhibit import Guide, Question
+
+if TYPE_CHECKING:
+    from backends.soco.results import Measurement
+
+WHAT = (
+    "Perplexity of a small language model after a share of its linear parameters is removed by a low-rank method, "
+    "measured on 2,048 tokens beside the dense model."
+)
+PROMPTS = ("Returns the number of", "If the argument is a list,", "This class implements", "The sea is salt because")
+
+NOTES = """
+**The paper's** (arXiv 2502.15092): learned scores *S* on the singular values, free to amplify what is kept; a
+trainable deviation *d*; a preset threshold; one continuous run of exploration, oscillating refinement and decisive
+sparsification; one budget over all matrices. No code is public, and the sources do not state the score function, the
+exact losses, the threshold, the schedule, or how *d* is applied: each of these is a named switch of
+`python -m backends.soco.learn` marked *(inferred)*.
+
+**Ours**: SoCo+W and SoCo+K. Measured curvature of the loss decides where rank goes; training rescales and repairs. They
+are not the paper's method and are labelled so wherever they appear.
+
+**The fair control** takes SVD-LLM's basis at uniform rank and trains the same scores and deviation for the same steps,
+on the same data, with the same loss: what remains above it is due to allocation and choice.
+
+**The ratio** counts the parameters of the seven projections of every block; the deviation is charged. Embeddings and
+norms are never touched. Between two trained ratios the model is pruned from the lower one, not retrained, and says so.
+"""
+
+
+def explain(now: Measurement) -> str:
+    """Why the number is what it is, with what was measured."""
+    said = [
+        f"{now.accounting.kept:,} of {now.accounting.components:,} components are left, and the scores of "
+        f"{now.accounting.amplified:,} of them were raised to make up for what went."
+    ]
+    if now.curves is not None:
+        others = {
+            METHODS[key].label: point.perplexity / now.dense_value
+            for key, points in now.curves.methods.items() for point in points
+            if point.percent == now.percent and key in ("svd", "svd-llm", "control", "soco-k")
+        }  # fmt: skip
+        said.append(
+            "At the same size, measured beforehand on the whole text: "
+            + ", ".join(f"{label} {ratio:.2f}×" for label, ratio in sorted(others.items(), key=lambda one: -one[1]))
+            + ". Dropping the smallest singular values is the worst choice: a small one may carry what the text needs."
+        )
+    return " ".join(said)
+
+
+GUIDE = Guide(
+    predict="60 % of the parameters in the model's linear layers are about to go. **How many times the whole model's "
+    "perplexity will SoCo reach?** 1 means that nothing is lost.",
+    unit="× the dense model's perplexity",
+    moves={"removed": 60, "method": "soco", "text": "held-out"},
+    number=lambda now: now.value / now.dense_value,
+    explain=explain,
+    check=Question(
+        "SVD-LLM and the fair control keep the same ranks in the same basis. Why is the control's curve the lower one?",
+        ("It keeps more parameters", "Its scores and deviation were trained on text", "It is measured on other text"),
+        1,
+        "Both have the same budget, basis and evaluation text. The control's scores and deviation were trained; so "
+        "only what lies between the control and a method that chooses its components is due to the choice.",
+    ),
+)
