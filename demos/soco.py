@@ -195,7 +195,7 @@ def build(context: AppContext) -> Built:
         yield {size: figures.size_table(now, run.speed(bench, s.method, s.removed))}
         for step in run.refine(bench, s.method, s.removed, evaluated, now.anchor):
             finer = replace(step.partial, curves=now.curves)
-            yield dict(zip(frame.drawn[:3], frame.redrawn(finer, pinned)[:3], strict=True))
+            yield dict(zip(frame.drawn[:3], frame.redrawn(view, finer, pinned)[:3], strict=True))
 
     frame.details(follow, [ranks, ranks_said, spectrum, spectrum_said, size, said, shares, shares_said])
     frame.rows(lambda: _place_own_text(frame))
@@ -225,8 +225,7 @@ def _place_own_text(frame: Frame) -> None:
     frame.inputs["own"] = own
     upload.upload(guarded(_read_upload), upload, own, **QUIET)
 
-    @guarded
-    def scored(pinned: Pinned | None, *values: Any) -> list[Any]:
+    def scored(_: gr.EventData, pinned: Pinned | None, *values: Any) -> list[Any]:
         view = frame.view(values)
         view = frame.view_of(view.settings.model_dump() | {"text": "yours"}, view.inputs)
         return [_surprise(frame.context, view), *frame.turned(view, pinned)]
@@ -234,7 +233,12 @@ def _place_own_text(frame: Frame) -> None:
     def wire() -> None:
         inputs, outputs = [frame.pinned, *frame.asked], [surprise, *frame.everything]
         score.click(
-            scored, inputs, outputs, validator=frame.check(1), api_visibility="private", show_progress="minimal"
+            frame.turning(scored),
+            inputs,
+            outputs,
+            validator=frame.check(1),
+            api_visibility="private",
+            show_progress="minimal",
         )
 
     frame.later(wire)

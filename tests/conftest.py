@@ -59,10 +59,16 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 90) ->
 
 
 @contextlib.contextmanager
-def served(command: list[str], cache: Path, stop: signal.Signals = signal.SIGTERM, tree: Path = ROOT) -> Iterator[str]:
-    """The app in a process of its own with a fresh cache folder; it must end with code 0 within five seconds."""
+def served(
+    command: list[str], cache: Path, stop: signal.Signals = signal.SIGTERM, tree: Path = ROOT, kept: Path | None = None
+) -> Iterator[str]:
+    """The app in a process of its own; it must end with code 0 within five seconds.
+
+    cache: its empty folder; kept: one that an earlier server has filled with what is computed once a machine.
+    """
     port = free_port()
-    environment = os.environ | {"VITRINE_CACHE": str(cache / "vitrine"), "GRADIO_TEMP_DIR": str(cache / "gradio")}
+    environment = os.environ | {"VITRINE_CACHE": str((kept or cache) / "vitrine")}
+    environment |= {"GRADIO_TEMP_DIR": str(cache / "gradio")}
     environment |= {"PYTHONPATH": str(tree)}
     log = cache / "server.log"
     with log.open("wb") as out:
@@ -87,9 +93,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def app_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the app computes once a machine, shared by the servers of these tests."""
+    return tmp_path_factory.mktemp("machine")
+
+
+@pytest.fixture(scope="session")
+def app_server(tmp_path_factory: pytest.TempPathFactory, machine: Path) -> Iterator[str]:
     """The app itself, with all its panels."""
-    with served(["app.py", "--offline"], tmp_path_factory.mktemp("app")) as url:
+    with served(["app.py", "--offline"], tmp_path_factory.mktemp("app"), kept=machine) as url:
         yield url
 
 
@@ -101,9 +113,9 @@ def shell_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def fresh_app_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app once more, with nothing of what the first one has seen."""
-    with served(["app.py", "--offline"], tmp_path_factory.mktemp("fresh-app")) as url:
+def fresh_app_server(tmp_path_factory: pytest.TempPathFactory, machine: Path) -> Iterator[str]:
+    """The app once more, with nothing of what its visitors have seen."""
+    with served(["app.py", "--offline"], tmp_path_factory.mktemp("fresh-app"), kept=machine) as url:
         yield url
 
 

@@ -91,7 +91,9 @@ def _give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
-_THREAD = ThreadPoolExecutor(1, thread_name_prefix="gently", initializer=_give_way)
+_BESIDE, _WISHED = (
+    ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_give_way) for name in ("gently", "wished")
+)
 
 
 def aside(work: Callable[[], T]) -> T:
@@ -105,12 +107,13 @@ def aside(work: Callable[[], T]) -> T:
         return thread.submit(apart).result()
 
 
-def gently(work: Iterator[T], outdated: threading.Event | None = None) -> Iterator[T]:
-    """The same items; each is computed in the low-priority thread, in turn with everybody else's such work.
+def gently(work: Iterator[T], outdated: threading.Event | None = None, wished: bool = False) -> Iterator[T]:
+    """The same items; each is computed in a low-priority thread, in turn with everybody else's such work.
 
-    Ends early once `outdated` is set. Whoever stops listening stops the work at its next breath.
+    What a visitor has pressed a button for is `wished`: it has a thread of its own, so that what the page adds by itself
+    does not hold it up. Ends early once `outdated` is set; whoever stops listening stops the work at its next breath.
     """
-    end = object()
+    end, thread = object(), _WISHED if wished else _BESIDE
     outdated = outdated or threading.Event()
 
     def step() -> object:
@@ -123,7 +126,7 @@ def gently(work: Iterator[T], outdated: threading.Event | None = None) -> Iterat
             _own.outdated = None
 
     try:
-        while (item := _THREAD.submit(step).result()) is not end:
+        while (item := thread.submit(step).result()) is not end:
             yield item
     finally:
         outdated.set()

@@ -27,6 +27,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from backends.runtime.errors import UserError
 from backends.runtime.files import ROOT, whole_file
 
@@ -53,10 +55,11 @@ class Order:
 
 @dataclass
 class Job:
-    """Where a job stands. place: how many run before it; times in seconds of the clock that time.time() reads."""
+    """Where a job stands. server: the process it belongs to; times in seconds of the clock that time.time() reads."""
 
     id: str
     order: Order
+    server: str = ""
     state: State = "waiting"
     fraction: float = 0.0
     message: str = ""
@@ -107,7 +110,7 @@ class Jobs:
                     raise UserError(f"Your job “{job.order.title}” is not finished: cancel it or wait for it.")
             if len(open_jobs) > self.most_waiting:
                 raise UserError(f"{len(open_jobs)} jobs are waiting already: try again in a few minutes.")
-            job = Job(secrets.token_urlsafe(16), order)
+            job = Job(secrets.token_urlsafe(16), order, _process(os.getpid()))
             (self.folder / job.id).mkdir()
             self._jobs[job.id] = job
             self._save(job)
@@ -290,12 +293,15 @@ class Jobs:
             temporary.write_text(json.dumps(asdict(job)))
 
     def _remember(self) -> None:
-        """Jobs of an earlier server: the finished ones as they were, the others as lost."""
+        """Jobs of an earlier server: the finished ones as they were, the others as lost. Another server that still
+        runs here keeps its own."""
         for path in self.folder.glob("*/job.json"):
             try:
                 job = _read(json.loads(path.read_text()))
             except (ValueError, KeyError, TypeError):
                 shutil.rmtree(path.parent, ignore_errors=True)
+                continue
+            if job.state not in ENDED and _runs_elsewhere(job.server):
                 continue
             self._jobs[job.id] = job
             if job.state not in ENDED:
@@ -307,6 +313,19 @@ class Jobs:
             if job.ended is not None and time.time() - job.ended > self.keep:
                 del self._jobs[job.id]
                 shutil.rmtree(self.folder / job.id, ignore_errors=True)
+
+
+def _process(number: int) -> str:
+    """A process by its number and the moment of its start, for numbers are given again; empty if there is none."""
+    try:
+        return f"{number} {psutil.Process(number).create_time():.2f}"
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _runs_elsewhere(server: str) -> bool:
+    number = server.partition(" ")[0]
+    return number.isdigit() and int(number) != os.getpid() and server == _process(int(number))
 
 
 def _read(kept: Mapping[str, Any]) -> Job:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.context import LocalContext
 from gradio.route_utils import get_root_url
 from pydantic import BaseModel
 
@@ -49,8 +50,9 @@ def arguments(exhibit: Exhibit, view: View) -> dict[str, Any]:
     return exhibit.changed(view.settings) | inputs
 
 
-def calls(exhibit: Exhibit, view: View, root: str) -> str:
-    """Four ways as Markdown; root: the address of this server."""
+def calls(exhibit: Exhibit, view: View) -> str:
+    """Four ways, as Markdown."""
+    root = address()
     asked = {name: _short(value) for name, value in arguments(exhibit, view).items()}
     keywords = "".join(f"{name}={value!r}, " for name, value in asked.items())
     python = (
@@ -73,11 +75,12 @@ def calls(exhibit: Exhibit, view: View, root: str) -> str:
     ])  # fmt: skip
 
 
-def address(request: gr.Request) -> str:
-    """Where the visitor reaches this server, also behind a proxy."""
-    inner = request.request
+def address() -> str:
+    """Where the visitor whose event this is reaches this server, also behind a proxy."""
+    request = LocalContext.request.get(None)
+    inner = request.request if request else None
     if inner is None:
-        return ""
+        return "http://127.0.0.1:7860"
     return get_root_url(request=inner, route_path=inner.url.path, root_path=None).rstrip("/")
 
 

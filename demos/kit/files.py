@@ -68,8 +68,7 @@ def place(frame: Frame) -> None:
 
         return save
 
-    @guarded
-    def restored(path: str | None) -> list[Any]:
+    def restored(_: gr.EventData, path: str | None) -> list[Any]:
         if path is None:
             return [gr.skip() for _ in frame.everything]
         recipe = recipes.read_recipe(Path(path))
@@ -87,7 +86,7 @@ def place(frame: Frame) -> None:
                 concurrency_id="files", concurrency_limit=2, **quiet,
             )  # fmt: skip
             event.success(None, made, None, js="(file) => window.vitrine.save(file)", api_visibility="private")
-        dropped.upload(restored, dropped, frame.everything, **quiet)
+        dropped.upload(frame.turning(restored), dropped, frame.everything, **quiet)
 
     frame.later(wire)
 

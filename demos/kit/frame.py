@@ -36,6 +36,7 @@ from demos.kit.links import PINNED, follow, link, pinned_part
 from demos.kit.panel import AppContext, Built, Query, guarded, row
 
 PAUSE = 1.0  # seconds without a move before the details are begun
+WATCHED = 4  # visitors whose details are made in turn, of the server's eight threads
 _VIEWS = itertools.count(1)
 # Gradio counts the seconds of each component on which progress is shown, frame by frame, even where it is hidden.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
@@ -141,7 +142,7 @@ class Frame:
 
     @property
     def drawn(self) -> list[gr.components.Component]:
-        return [self.plot, self.caption, self.protocol, self.formula, self.remark]
+        return [self.plot, self.caption, self.protocol, self.formula, self.remark, self.code]
 
     @property
     def everything(self) -> list[gr.components.Component]:
@@ -161,12 +162,19 @@ class Frame:
         """A view from names and values, such as a file's. Raises UserError."""
         return View(settings_of(self.exhibit.settings, **settings), dict(inputs or {}))
 
-    def redrawn(self, result: Any, pinned: Pinned | None) -> list[Any]:
+    def redrawn(self, view: View, result: Any, pinned: Pinned | None) -> list[Any]:
         """The values of `drawn`."""
         e, said = self.exhibit, result.summary()
         if pinned is not None:
             said = f"**B:** {said} **A:** {result.against(pinned.result)}"
-        return [e.draw(result, pinned), said, e.protocol(result), e.formula(result), e.remark(result)]
+        return [
+            e.draw(result, pinned),
+            said,
+            e.protocol(result),
+            e.formula(result),
+            e.remark(result),
+            code.calls(e, view),
+        ]
 
     def turned(self, view: View, pinned: Pinned | None, result: Any = None) -> list[Any]:
         """The values of `everything` for a view, and its result if it is known. Raises UserError."""
@@ -175,7 +183,7 @@ class Frame:
         values = view.settings.model_dump()
         return [
             *[values[name] for name in self.controls], *[view.inputs.get(name, "") for name in self.inputs],
-            *self._pinned(pinned), *self.redrawn(result, pinned), next(_VIEWS),
+            *self._pinned(pinned), *self.redrawn(view, result, pinned), next(_VIEWS),
         ]  # fmt: skip
 
     def _pinned(self, pinned: Pinned | None) -> list[Any]:
@@ -208,45 +216,42 @@ class Frame:
         assert blocks is not None
         blocks.fns[opened["id"]].validator = validator(e.settings, *e.settings.model_fields, *[None] * len(e.inputs))
 
-    def _live(self) -> Callable[..., list[Any]]:
-        @guarded
-        def live(request: gr.Request, pinned: Pinned | None, *values: Any) -> list[Any]:
-            self.latest.renew(request.session_hash)  # what is still being computed for the last view ends
-            return [*self.redrawn(self.exhibit.answer(self.context, self.view(values)), pinned), next(_VIEWS)]
-
-        return live
-
-    def turn(self) -> Callable[..., list[Any]]:
-        """A handler that draws the present view anew: inputs `pinned` and `asked`, outputs `everything`."""
+    def turning(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A guarded handler that leads to another view: what is still being computed for the last one ends."""
 
         @guarded
-        def turn(pinned: Pinned | None, *values: Any) -> list[Any]:
-            return self.turned(self.view(values), pinned)
+        def turn(request: gr.Request, event: gr.EventData, *values: Any) -> Any:
+            self.latest.renew(request.session_hash)
+            return function(event, *values)
 
         return turn
+
+    def _live(self) -> Callable[..., list[Any]]:
+        def live(_: gr.EventData, pinned: Pinned | None, *values: Any) -> list[Any]:
+            view = self.view(values)
+            return [*self.redrawn(view, self.exhibit.answer(self.context, view), pinned), next(_VIEWS)]
+
+        return self.turning(live)
 
     def _wake(self) -> Callable[..., list[Any]]:
         """The model has been loaded: what the measured figures stood for is drawn for real."""
 
-        @guarded
-        def wake(pinned: str, *values: Any) -> list[Any]:
+        def wake(_: gr.EventData, pinned: str, *values: Any) -> list[Any]:
             return self.turned(self.view(values), self._restored_pin(dict(parse_qsl(pinned)))[0])
 
-        return wake
+        return self.turning(wake)
 
     def _wire_pin(self) -> None:
-        @guarded
-        def pin(*values: Any) -> list[Any]:
+        def pin(_: gr.EventData, *values: Any) -> list[Any]:
             view = self.view(values)
             result = self.exhibit.answer(self.context, view)
             return self.turned(view, Pinned(view, result), result)
 
-        @guarded
-        def release(*values: Any) -> list[Any]:
+        def release(_: gr.EventData, *values: Any) -> list[Any]:
             return self.turned(self.view(values), None)
 
         for button, handler in ((self.pin, pin), (self.release, release)):
-            button.click(handler, self.asked, self.everything, validator=self.check(), **QUIET)
+            button.click(self.turning(handler), self.asked, self.everything, validator=self.check(), **QUIET)
 
     def _wire_link(self) -> None:
         @guarded
@@ -262,25 +267,23 @@ class Frame:
         self.link.click(copied, [self.pinned, *self.asked], None, js=script, validator=self.check(1), **QUIET)
 
     def _wire_details(self) -> None:
-        """Once the controls rest: the code of the view, and what the panel itself has to add, aside from all else."""
-        follow, outputs = self._follow or (lambda view, pinned: iter(()), [])
-        outputs = [*dict.fromkeys([self.code, *self.drawn, *outputs])]
-
-        def parts(request: gr.Request, view: View, pinned: Pinned | None) -> Iterator[dict[Any, Any]]:
-            yield {self.code: code.calls(self.exhibit, view, code.address(request))}
-            yield from follow(view, pinned)
+        """Once the controls rest: what the panel itself has to add, aside from all else."""
+        if self._follow is None:
+            return
+        follow, outputs = self._follow
+        outputs = [*self.drawn, *outputs]
 
         @guarded
         def details(request: gr.Request, pinned: Pinned | None, *values: Any) -> Iterator[dict[Any, Any]]:
             outdated = self.latest.renew(request.session_hash)
             if outdated.wait(PAUSE):  # a slider on its way: nothing is begun that the next step throws away
                 return
-            with contextlib.closing(gently(parts(request, self.view(values), pinned), outdated)) as steps:
-                yield from steps
+            with contextlib.closing(gently(follow(self.view(values), pinned), outdated)) as parts:
+                yield from parts
 
         self.shown.change(
             details, [self.pinned, *self.asked], outputs, validator=self.check(1), concurrency_id="details",
-            concurrency_limit=1, **LIVE,
+            concurrency_limit=WATCHED, **LIVE,
         )  # fmt: skip
 
     def _leave(self, request: gr.Request) -> None:
@@ -310,7 +313,7 @@ class Frame:
         part = urlencode({name: text for name, text in query.items() if name.startswith(PINNED)})
         return [
             *[values[name] for name in self.controls], *["" for _ in self.inputs], None, part, gr.skip(),
-            figure, said, note, "", "", gr.skip(), True,
+            figure, said, note, "", "", code.calls(e, view), gr.skip(), True,
         ]  # fmt: skip
 
     def _restored_pin(self, query: Query) -> tuple[Pinned | None, list[str]]:

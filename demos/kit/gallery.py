@@ -57,7 +57,7 @@ def place(frame: Frame) -> None:
         view, items, drawn, started = frame.view(values), [], 0.0, time.monotonic()
         outdated = latest.renew(request.session_hash)
         yield {stop: gr.Button(visible=True), said: "starting", kept: [], cards: ""}
-        with contextlib.closing(gently(g.items(frame.context, view), outdated)) as work:
+        with contextlib.closing(gently(g.items(frame.context, view), outdated, wished=True)) as work:
             for item in work:
                 items.append(item)
                 if time.monotonic() - drawn > DRAWS:
@@ -76,7 +76,6 @@ def place(frame: Frame) -> None:
     def ended(request: gr.Request) -> None:
         latest.renew(request.session_hash)
 
-    @guarded
     def opened(event: gr.EventData, pinned: Any, *values: Any) -> list[Any]:
         try:
             asked = json.loads(event._data["settings"])
@@ -92,7 +91,7 @@ def place(frame: Frame) -> None:
             made, frame.asked, [stop, said, kept, cards, order], validator=frame.check(), concurrency_id="gallery",
             concurrency_limit=2, **quiet,
         )  # fmt: skip
-        cards.click(opened, [frame.pinned, *frame.asked], frame.everything, **quiet)
+        cards.click(frame.turning(opened), [frame.pinned, *frame.asked], frame.everything, **quiet)
 
     frame.later(wire)
     opened_row.expand(cost, kept, said, **quiet)

@@ -51,8 +51,7 @@ def place(frame: Frame) -> None:
         guess_of(guessed)
         return gr.Walkthrough(selected=1)
 
-    @guarded
-    def measure(pinned: Any, guessed: Any, *values: Any) -> list[Any]:
+    def measure(_: gr.EventData, pinned: Any, guessed: Any, *values: Any) -> list[Any]:
         there = frame.view(values)
         there = frame.view_of(there.settings.model_dump() | dict(g.moves), there.inputs)
         number, result = guess_of(guessed), frame.exhibit.answer(frame.context, there)
@@ -72,8 +71,8 @@ def place(frame: Frame) -> None:
     def wire() -> None:
         predicted.click(go, guess, steps, **quiet)
         move.click(
-            measure, [frame.pinned, guess, *frame.asked], [*frame.everything, outcome, steps], validator=frame.check(2),
-            **quiet,
+            frame.turning(measure), [frame.pinned, guess, *frame.asked], [*frame.everything, outcome, steps],
+            validator=frame.check(2), **quiet,
         )  # fmt: skip
 
     frame.later(wire)

@@ -225,3 +225,25 @@ time.sleep(60)
     later = Jobs(tmp_path)
     assert [job.message for job in later._jobs.values()] == [module.LOST]
     later.close()
+
+
+def test_two_servers_on_one_machine_leave_each_other_alone(tmp_path: Path) -> None:
+    """The second one finds a job that the first still runs: it is neither lost nor its own."""
+    script = (
+        "import sys, time; from pathlib import Path; from backends.runtime.jobs import Jobs, Order\n"
+        "jobs = Jobs(Path(sys.argv[1])); order = Order('tests.fakes.work', ('--pause', '60'), 'work', 60, 'somebody')\n"
+        "print(jobs.submit(order), flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": "."}, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        ident = first.stdout.readline().decode().strip()
+        second = Jobs(tmp_path)
+        with pytest.raises(UserError):
+            second.find(ident)
+        first.kill()
+        first.wait()
+    third = Jobs(tmp_path)
+    assert third.find(ident).message == module.LOST
+    second.close()
+    third.close()
