@@ -24,7 +24,7 @@ from demos.kit.exhibit import Exhibit, Gallery, Input, Item, Pinned, View
 from demos.kit.frame import LIVE, QUIET, Frame
 from demos.kit.panel import AppContext, Built, Panel, guarded, row
 from demos.soco_job import TASK
-from demos.soco_words import GUIDE, NOTES, PROMPTS, WHAT
+from demos.soco_words import GUIDE, NOTES, PROMPTS, WHAT, WORDS
 
 if TYPE_CHECKING:
     from backends.soco.results import Measurement
@@ -124,6 +124,7 @@ EXHIBIT = Exhibit(
     command=("backends.soco", "--quick"),
     what=WHAT,
     notes=NOTES,
+    words=WORDS,
     guide=GUIDE,
     gallery=Gallery(
         "continuations over methods, ratios and prompts", generations,
@@ -220,7 +221,8 @@ def _place_own_text(frame: Frame) -> None:
     with row("Your own text", "paste or upload; see what surprises the model"):
         own = gr.Textbox(label="Text", lines=6, max_lines=12, placeholder="Paste any plain text", elem_id="soco-own")
         upload = gr.File(label="or a plain-text file, up to 1 MB", file_types=[".txt", ".md"], type="filepath")
-        score = gr.Button("Measure this text", variant="primary")
+        with gr.Row(elem_classes="v-actions"):
+            score = gr.Button("Measure this text", variant="primary")
         surprise = gr.HTML(js_on_load=None)
     frame.inputs["own"] = own
     upload.upload(guarded(_read_upload), upload, own, **QUIET)

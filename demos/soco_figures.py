@@ -208,22 +208,21 @@ def kept_sentence(now: Measurement) -> str:
 
 
 def ranks_figure(accounting: Accounting, pinned: Accounting | None = None) -> go.Figure:
-    """Kept components, layer by matrix; a matrix that stays dense says so. Beside a pinned view, how many more."""
+    """Kept components, layer by matrix; a matrix that stays dense says so. Beside a pinned view, the difference."""
     ranks, full = accounting.ranks.T, accounting.full_ranks.T
     share = np.where(ranks < 0, 1.0, ranks / full)
-    words = [["dense" if r < 0 else str(r) for r in row] for row in ranks]
+    counts = words = [["dense" if r < 0 else str(r) for r in row] for row in ranks]
     if pinned is not None:
         more = _components(accounting).T - _components(pinned).T
-        words = [
-            [f"{w} ({signed(m, 'd')})" for w, m in zip(*both, strict=True)] for both in zip(words, more, strict=True)
-        ]
+        words = [[signed(m, "d") for m in row] for row in more]
     layers = [f"layer {i}" for i in range(ranks.shape[1])]
     figure = go.Figure(
         go.Heatmap(
             z=np.round(share, 4), x=layers, y=list(accounting.matrices), text=words, texttemplate="%{text}", zmin=0,
             zmax=1,
             colorscale=[[0, "rgba(0,114,178,0.06)"], [1, "rgba(0,114,178,1)"]], showscale=False, xgap=3, ygap=3,
-            customdata=full, hovertemplate="%{y}, %{x}<br>%{text} of %{customdata} components<extra></extra>",
+            customdata=np.dstack([counts, full]),
+            hovertemplate="%{y}, %{x}<br>%{customdata[0]} of %{customdata[1]} components<extra></extra>",
         )
     )  # fmt: skip
     figure.update_layout(
@@ -248,7 +247,7 @@ def ranks_sentence(accounting: Accounting, pinned: Accounting | None = None) -> 
     if pinned is None:
         return said
     more = _components(accounting) - _components(pinned)
-    return f"{said} In brackets: how many more than in A, {signed(int(more.sum()), ',d')} in all."
+    return f"{said} Written: how many more than in A, {signed(int(more.sum()), ',d')} in all."
 
 
 def _ranks_sentence(accounting: Accounting) -> str:

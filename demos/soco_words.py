@@ -33,6 +33,25 @@ on the same data, with the same loss: what remains above it is due to allocation
 norms are never touched. Between two trained ratios the model is pruned from the lower one, not retrained, and says so.
 """
 
+WORDS = {
+    "Perplexity": "how many equally likely next tokens the model hesitates between, on average; lower is better. It "
+    "is e to the mean loss in nats a token.",
+    "Nat": "the unit of the loss: −ln of the probability that the model gave to the token that came. The excess over "
+    "the dense model is ln(perplexity / dense perplexity).",
+    "Bits per byte": "the same loss in bits for each byte of text; it compares models that cut text into other tokens.",
+    "Dense": "the model as it was trained, with nothing removed.",
+    "Held out": "text that neither training nor calibration has seen.",
+    "Projection": "one of the seven weight matrices of a block: q, k, v, o of attention, gate, up, down of the MLP.",
+    "Component": "a singular value of a projection with its two vectors; dropping one makes the matrix cheaper.",
+    "Rank": "how many components of a matrix are kept. Where keeping all would cost more than the matrix itself, it "
+    "stays dense.",
+    "Score": "the learned factor on a singular value: 0 drops the component, above 1 amplifies it.",
+    "Deviation": "a trained offset of a projection's output that makes up for what was dropped.",
+    "Distinct-2, distinct-3": "the share of different pairs or triples of tokens; low where a text repeats itself.",
+    "Repeated": "the share of tokens inside a run of four that was said before.",
+    "Prefill": "reading a whole prompt at once, as against writing token by token.",
+}
+
 
 def explain(now: Measurement) -> str:
     """Why the number is what it is, with what was measured."""

@@ -35,6 +35,8 @@ def control(
     field = model.model_fields[name]
     unit = (field.json_schema_extra or {}).get("unit", "") if isinstance(field.json_schema_extra, dict) else ""
     common = {"label": f"{field.title}, {unit}" if unit else field.title, "value": field.default} | extra
+    if field.description:
+        common = {"info": field.description} | common
     if field.annotation is str:
         return gr.Dropdown(choices=list(choices or []), allow_custom_value=True, **common)
     options = choices if choices is not None else list(typing.get_args(field.annotation))

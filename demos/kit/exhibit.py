@@ -143,8 +143,8 @@ class Exhibit:
 
     controls: the settings in the narrow column; every other one goes to the closed row of the rest. labels: words for
     the choices of a setting. choices: those of a setting whose choices depend on the model. preview: figure, sentence
-    and note while the model is not loaded, or None once it is. table: rows of the CSV. files: further downloads,
-    (context, view, path, metadata) -> None, by ending.
+    and note while the model is not loaded, or None once it is. table: rows of the CSV. words: the
+    panel's words and what they mean. files: further downloads, (context, view, path, metadata) -> None, by ending.
     """
 
     key: str
@@ -160,6 +160,7 @@ class Exhibit:
     guide: Guide
     gallery: Gallery
     task: Task | None = None
+    words: Mapping[str, str] = field(default_factory=dict)
     remark: Callable[[Any], str] = lambda result: ""
     protocol: Callable[[Any], str] = lambda result: result.protocol()
     inputs: Sequence[Input] = ()

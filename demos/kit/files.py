@@ -35,7 +35,7 @@ KINDS = [".png", ".svg", ".json", ".zip", ".safetensors"]
 def place(frame: Frame) -> None:
     """The closed row: a button for each kind of file, and the place where a file is dropped back."""
     e, key = frame.exhibit, frame.key
-    promise = f"PNG, SVG, CSV, JSON{''.join(f', {kind}' for kind in e.files)}; drop one back to return to its view"
+    promise = f"{4 + len(e.files)} kinds of file, each brings its view back"
     with row("Download and restore", promise, f"{key}-files"):
         figure = gr.Dropdown(
             [(title, ident) for title, ident in frame.figures.items()], value=f"{key}-figure", label="Figure",

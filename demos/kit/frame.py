@@ -118,6 +118,9 @@ class Frame:
         self.code = code.place(self)
         with row("What is the paper's, what is ours", "and what had to be inferred", f"{self.key}-notes"):
             gr.Markdown(e.notes)
+        if e.words:
+            with row("Words", ", ".join(list(e.words)[:4]) + ", ...", f"{self.key}-words"):
+                gr.Markdown("\n\n".join(f"**{word}**: {meaning}" for word, meaning in e.words.items()))
         if rest := [name for name in e.settings.model_fields if name not in self.controls]:
             titles = [str(e.settings.model_fields[name].title).lower() for name in rest]
             with row("Advanced", ", ".join(titles), f"{self.key}-advanced"), gr.Row():
