@@ -21,12 +21,12 @@ from benchmarks.report import Claim, write
 from tests.conftest import FLAGS, HERE, find_chromium, served
 
 RING = """() => {
-  const graph = document.querySelector('#soco-curve .js-plotly-plot');
+  const graph = document.querySelector('#soco-figure .js-plotly-plot');
   const now = graph && graph.data && graph.data.find(trace => trace.name === 'now');
   return now ? now.x[0] : null;
 }"""
 NUMBER = """() => {
-  const sentence = document.querySelector('#tab-soco .prose.v-caption');
+  const sentence = document.querySelector('#soco-caption');
   return sentence !== null && sentence.innerText.includes('reaches perplexity');
 }"""
 SLIDER = "#soco-removed input[type=range]"

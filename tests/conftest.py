@@ -142,13 +142,19 @@ def find_chromium(playwright: Playwright) -> str:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """One headless Chromium for all tests."""
+def playwright() -> Iterator[Playwright]:
+    """What drives browsers."""
     expect.set_options(timeout=10_000 * PATIENCE)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=find_chromium(playwright), args=FLAGS)
-        yield started
-        started.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """One headless Chromium for all tests."""
+    started = playwright.chromium.launch(executable_path=find_chromium(playwright), args=FLAGS)
+    yield started
+    started.close()
 
 
 def watched(context: BrowserContext) -> list[str]:

@@ -1,48 +1,56 @@
-"""A job on the page: its cost before the click, one job however often it is pressed, found again, ended at once."""
+"""A browser that is killed in the middle of a job leaves a job that its next start finds again."""
 
 from __future__ import annotations
 
-import re
+import os
+import signal
 import time
+from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect
+import psutil
+from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
-from tests.conftest import PATIENCE
+from tests.conftest import FLAGS, PATIENCE, find_chromium
 
-SAID = "#soco-job-said"
-
-
-def opened(page: Page, url: str, query: str) -> None:
-    page.goto(f"{url}/?tab=soco{query}")
-    expect(page.locator("#tab-soco .prose.v-caption").first).to_contain_text("reaches", timeout=90_000 * PATIENCE)
-    page.get_by_role("button", name="Run SoCo yourself").click()
+SAID = "#spring-job-said"
 
 
-def test_a_training_is_started_once_found_again_and_cancelled(browser: Browser, app_server: str) -> None:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
+def started(playwright: Playwright, profile: Path) -> BrowserContext:
+    return playwright.chromium.launch_persistent_context(
+        profile, executable_path=find_chromium(playwright), args=FLAGS, viewport={"width": 1440, "height": 900}
+    )
+
+
+def opened(context: BrowserContext, url: str) -> Page:
     page = context.new_page()
-    opened(page, app_server, "&removed=55")
-    cost = page.locator("#tab-soco").get_by_text(re.compile(r"SoCo at 55 % in 200 steps takes about \d+ (s|min) here"))
-    expect(cost.first).to_be_visible(timeout=30_000 * PATIENCE)
-    for _ in range(20):
-        page.locator("#soco-job-start").click(no_wait_after=True)
-    expect(page.locator(SAID)).to_contain_text("stage 1", timeout=90_000 * PATIENCE)
-    expect(page.locator(SAID)).to_contain_text(re.compile(r"\d+ % done, about .* left"))
-    expect(page.locator("#soco-job-plot .js-plotly-plot")).to_be_visible()
-    page.close()
-    page = context.new_page()
-    opened(page, app_server, "&removed=55")
+    page.goto(f"{url}/?tab=spring")
+    expect(page.locator("#spring-caption")).to_contain_text("strays", timeout=30_000 * PATIENCE)
+    page.locator("#spring-job button.label-wrap").click()
+    return page
+
+
+def main_process(profile: Path) -> int:
+    """The browser that was started on this profile."""
+    mine = [
+        process
+        for process in psutil.process_iter(["cmdline", "ppid"])
+        if f"--user-data-dir={profile}" in (process.info["cmdline"] or [])
+        and "--type" not in str(process.info["cmdline"])
+    ]
+    return mine[0].pid
+
+
+def test_a_killed_browser_finds_its_job_again(playwright: Playwright, shell_server: str, tmp_path: Path) -> None:
+    context = started(playwright, tmp_path)
+    page = opened(context, shell_server)
+    page.locator("#spring-job label").last.click()
+    page.locator("#spring-job-start").click()
+    expect(page.locator(SAID)).to_contain_text("% done", timeout=20_000 * PATIENCE)
+    time.sleep(7)  # the browser writes what a page keeps to disk a little later
+    os.kill(main_process(tmp_path), signal.SIGKILL)
+    context = started(playwright, tmp_path)
+    page = opened(context, shell_server)
     expect(page.locator(SAID)).to_contain_text("% done", timeout=10_000 * PATIENCE)
-    started = time.monotonic()
-    page.locator("#soco-job-cancel").click()
+    page.locator("#spring-job-cancel").click()
     expect(page.locator(SAID)).to_contain_text("Cancelled.", timeout=5_000 * PATIENCE)
-    assert time.monotonic() - started < 2 * PATIENCE
-    expect(page.locator("#soco-job-cancel")).to_be_hidden()
     context.close()
-
-
-def test_what_cannot_be_trained_says_so(page: Page, app_server: str) -> None:
-    opened(page, app_server, "&method=svd")
-    expect(page.get_by_text("SVD truncates and trains nothing").first).to_be_visible(timeout=30_000 * PATIENCE)
-    page.locator("#soco-job-start").click()
-    expect(page.locator(".toast-body")).to_contain_text("SVD truncates and trains nothing")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
+import json
 
 import numpy as np
 import plotly.graph_objects as go
@@ -110,3 +112,58 @@ def test_contributions_and_table():
 def test_what_a_text_says_is_escaped():
     page = figures.surprise_html(("<script>", " a"), (1.0, 9.0), (1.0, 2.0))
     assert "<script>" not in page and html.escape("<script>") in page
+
+
+# ---- A and B ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_is_drawn_beside_b_with_what_lies_between():
+    a, b = measured("svd", 20, 1.2), measured("soco", 60, 2.0)
+    figure = figures.curves_figure(curves(), "soco", b, a)
+    ring = trace(figure, "A")
+    assert (ring.x[0], ring.y[0]) == (20, pytest.approx(a.value))
+    said = [note.text for note in figure.layout.annotations]
+    assert {"<b>A</b>", "<b>B</b>", f"+{b.value - a.value:.2f}"} <= set(said)
+    rise = [
+        shape for shape in figure.layout.shapes if shape.x0 == shape.x1 == 60 and shape.y1 == pytest.approx(b.value)
+    ]
+    assert rise[0].y0 == pytest.approx(a.value)
+
+
+def test_a_that_is_b_is_marked_once():
+    now = measured()
+    said = [note.text for note in figures.curves_figure(curves(), "soco", now, now).layout.annotations]
+    assert "<b>B</b>" in said and "<b>A</b>" not in said
+    assert "the same view" in now.against(now)
+
+
+def test_the_difference_is_said_with_its_direction():
+    small, large = measured(percent=20, factor=1.2), measured(percent=60, factor=2.0)
+    up, down = large.against(small), small.against(large)
+    assert f"{large.value - small.value:.2f} higher" in up and f"{large.value - small.value:.2f} lower" in down
+    assert f"had {small.value:.2f}" in up and f"({large.value / small.value:.2f}×)" in up
+
+
+def test_another_text_is_not_compared_by_its_perplexity():
+    other = dataclasses.replace(measured(percent=20), text_label="a letter")
+    said = measured().against(other)
+    assert "on other text (a letter)" in said and "higher" not in said
+
+
+def test_ranks_beside_a_pinned_view_are_differences():
+    a = accounting()
+    b = Accounting(*[*vars(a).values()][:8], np.array([[5, 2], [4, 8]]), *[*vars(a).values()][9:])
+    figure = figures.ranks_figure(b, a)
+    assert [list(row) for row in figure.data[0].text] == [
+        ["+2", "+0"],
+        ["−6", "+7"],
+    ]  # a matrix that stays dense keeps all eight
+    assert figure.data[0].customdata[0][0][0] == "5"
+    assert "+3 in all" in figures.ranks_sentence(b, a)
+
+
+def test_facts_are_json_and_hold_what_is_said():
+    now = measured()
+    facts = json.loads(json.dumps(now.facts(), allow_nan=False))
+    assert facts["summary"] == now.summary() and facts["perplexity"] == pytest.approx(now.value)
+    assert facts["ranks"] == {"q": [3, 4], "down": [-1, 1]}

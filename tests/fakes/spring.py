@@ -52,7 +52,7 @@ EXHIBIT = Exhibit(
         "Again and again", "the same many times", "Run it", "tests.fakes.spring_method", SpringTraining,
         lambda view, rounds: SpringTraining(**view.settings.model_dump(), rounds=rounds),
         lambda s: f"{s.rounds} rounds of {s.method}", lambda context, view: [], lambda context, s: 0.05 * s.rounds,
-        story, {"rounds": (50, 400)},
+        story, {"rounds": (50, 1000)},
     ),
 )  # fmt: skip
 PANEL = Panel(
