@@ -1,30 +1,13 @@
 """What a panel is, and what it promises to the shell.
 
-A panel is one module in demos/ that exports `PANEL`; demos/__init__.py names it in `PANELS`:
-
-    def build(context: AppContext) -> Built:
-        with gr.Row(elem_classes="v-split"):
-            with gr.Column(elem_classes=["v-card", "v-controls"]):
-                removed = control(SocoSettings, "removed")
-            with gr.Column(elem_classes=["v-card", "v-figure"]):
-                plot, caption = gr.Plot(show_label=False), gr.Markdown(elem_classes="v-caption")
-        with row("Gallery", "48 continuations over ratios and prompts"):
-            ...
-        removed.input(guarded(draw), removed, [plot, caption], trigger_mode="always_last", show_progress="hidden", ...)
-
-        def first(query: Query, value: float) -> tuple[float, go.Figure, str]:
-            kept, ignored = restored(SocoSettings, query, {"removed": value})  # the link is never trusted
-            return kept["removed"], *draw(kept["removed"])
-
-        return Built(first, outputs=[removed, plot, caption], inputs=[removed])
-
-    PANEL = Panel("soco", "SoCo", "Compress", "2502.15092", "What does ... ?", build, warm=load_bundled_model)
+A panel is one module in demos/ that exports `PANEL`; demos/__init__.py names it in `PANELS`. Most are made by the frame
+(demos/kit/frame.py); what is told here is what the frame itself keeps to.
 
 The shell writes title, paper and question above what `build` places, so `build` starts with the controls. Nothing is
-computed while building: figures start empty. `first` is called once per session, when the tab is first shown: with the
-settings of the link if it names the panel (`?tab=soco&removed=40` hands over `{"removed": "40"}`), else with `{}`. It
-returns one value per output, is no generator, and is already guarded; if it fails, the next showing tries again. `warm`
-runs in a background thread once the port answers. The css classes are listed at the top of assets/style.css.
+computed while building: figures start empty. `Built.first` is called once per session, when the tab is first shown,
+with the settings of the link if it names the panel (`?tab=soco&removed=40` hands over `{"removed": "40"}`), else with
+`{}`. It returns one value per output, is no generator, and is already guarded; if it fails, the next showing tries
+again. `warm` runs in a background thread once the port answers. The css classes are listed in assets/style.css.
 """
 
 from __future__ import annotations

@@ -196,3 +196,7 @@ def test_a_picture_is_what_the_page_drew() -> None:
 
 def test_differences_are_read_by_their_sign() -> None:
     assert (signed(1.2), signed(-0.3), signed(5, "d"), signed(float("nan"))) == ("+1.20", "−0.30", "+5", "?")
+
+
+def test_a_panel_is_less_than_sixty_lines() -> None:
+    assert len((ROOT / "tests" / "fakes" / "spring.py").read_text().splitlines()) < 60

@@ -18,9 +18,8 @@ def draw(now, pinned):
     figure.add_scatter(x=other.times, y=other.positions, name="euler", line_color=RIVAL)
     figure.add_scatter(x=now.times, y=now.positions, name=now.settings.method, line={"color": OURS, "width": 3})
     if pinned:
-        figure.add_scatter(
-            x=pinned.result.times, y=pinned.result.positions, name="A", line={"color": OURS, "dash": "dot"}
-        )
+        a = pinned.result
+        figure.add_scatter(x=a.times, y=a.positions, name="A", line={"color": OURS, "dash": "dot"})
     return figure.update_layout(height=430, showlegend=True, xaxis_title="time (s)", yaxis_title="position (m)")
 
 
@@ -55,6 +54,4 @@ EXHIBIT = Exhibit(
         story, {"rounds": (50, 1000)},
     ),
 )  # fmt: skip
-PANEL = Panel(
-    "spring", "Spring", "Draw", "E. Hairer, 2006", "How far does it stray?", lambda c: Frame(EXHIBIT, c).whole()
-)
+PANEL = Panel("spring", "Spring", "Draw", "E. Hairer, 2006", "How far off?", lambda c: Frame(EXHIBIT, c).whole())
