@@ -107,11 +107,11 @@ def test_health(shell_server: str) -> None:
     assert health["status"] == "ok" and health["warm"] is True and health["version"]
 
 
-def test_the_shell_itself_adds_no_endpoint_and_no_tool(shell_server: str) -> None:
+def test_each_method_is_one_endpoint_and_one_tool_and_the_shell_adds_none(shell_server: str) -> None:
     with urllib.request.urlopen(f"{shell_server}/gradio_api/info", timeout=10) as answer:
-        assert json.load(answer)["named_endpoints"] == {}
+        assert list(json.load(answer)["named_endpoints"]) == ["/spring"]
     with urllib.request.urlopen(f"{shell_server}/gradio_api/mcp/schema", timeout=10) as answer:
-        assert json.load(answer) == []
+        assert [tool["name"] for tool in json.load(answer)] == ["spring"]
 
 
 def test_limits(shell_server: str) -> None:

@@ -110,8 +110,9 @@ def aside(work: Callable[[], T]) -> T:
 def gently(work: Iterator[T], outdated: threading.Event | None = None, wished: bool = False) -> Iterator[T]:
     """The same items; each is computed in a low-priority thread, in turn with everybody else's such work.
 
-    What a visitor has pressed a button for is `wished`: it has a thread of its own, so that what the page adds by itself
-    does not hold it up. Ends early once `outdated` is set; whoever stops listening stops the work at its next breath.
+    What a visitor has pressed a button for is `wished`: it has a thread of its own, so that what the page adds by
+    itself does not hold it up. Ends early once `outdated` is set; whoever stops listening stops the work at its next
+    breath.
     """
     end, thread = object(), _WISHED if wished else _BESIDE
     outdated = outdated or threading.Event()

@@ -58,4 +58,4 @@ def describe(model: type[BaseModel], name: str) -> str:
     if field.annotation not in (int, float):
         return said
     low, high, step = bounds(field)
-    return f"{said} From {low:g} to {high:g} in steps of {step:g}."
+    return f"{said} From {low:.12g} to {high:.12g} in steps of {step:g}."

@@ -79,11 +79,20 @@ def check(model: type[BaseModel], name: str, value: Any) -> str | None:
         model.model_validate({name: value})
     except ValidationError as error:
         return f"{field.title}: {_plain(error)}."
+    step = next((m.multiple_of for m in field.metadata if isinstance(m, MultipleOf)), 0)
+    if step > 0 and 0 < abs(value) < step / 2:  # pydantic takes 5e-324 for a multiple
+        return f"{field.title}: should be a multiple of {step:g}."
     return None
 
 
 def _plain(error: ValidationError) -> str:
     return error.errors(include_input=False, include_url=False)[0]["msg"].removeprefix("Input ").rstrip(".")
+
+
+def shortened(text: str) -> str:
+    """What a stranger wrote, as a part of a sentence: one line of at most 40 characters."""
+    line = "".join(c if c.isprintable() else " " for c in text[:40])
+    return line if len(text) <= 40 else f"{line[:39]}…"
 
 
 def validator(model: type[BaseModel], *names: str | None) -> Callable[..., list[Any]]:
@@ -96,9 +105,11 @@ def validator(model: type[BaseModel], *names: str | None) -> Callable[..., list[
     return validate
 
 
-def settings_of(model: type[BaseModel], **values: Any) -> BaseModel:
-    """A whole Settings value from checked controls. Raises UserError, should one not have been checked."""
+def settings_of(model: type[BaseModel], /, **values: Any) -> BaseModel:
+    """A whole Settings value from checked controls, or from a file's or a card's names. Raises UserError."""
     for name, value in values.items():
+        if name not in model.model_fields:
+            raise UserError(f"“{shortened(name)}” is a setting that this panel does not have.")
         problem = check(model, name, value)
         if problem:
             raise UserError(problem)
@@ -122,7 +133,7 @@ def restored(
         except ValidationError:
             ignored.append(field.title or name)
             continue
-        if allowed and name in allowed and value not in allowed[name]:
+        if check(model, name, value) or (allowed and name in allowed and value not in allowed[name]):
             ignored.append(field.title or name)
         else:
             kept[name] = value

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from gradio.route_utils import FnIndexInferError
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+ROUTES = ("/gradio_api/", "/static/")
+# Gradio's own, which no page of ours asks for: one fetches addresses, one hands a stranger's video to ffmpeg.
+CLOSED = ("/gradio_api/proxy=", "/gradio_api/process_recording")
 UNKNOWN = "There is no such endpoint: /gradio_api/info lists them."
 UNCLEAR = "This request is not understood: /gradio_api/info lists the endpoints and their arguments."
 log = logging.getLogger("vitrine")
@@ -25,8 +29,11 @@ class Doorman:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        if scope["type"] != "http" or "/gradio_api/" not in scope["path"]:
+        if scope["type"] != "http" or not any(route in scope["path"] for route in ROUTES):
             await self.app(scope, receive, send)
+            return
+        if any(route in scope["path"] for route in CLOSED):
+            await JSONResponse({"detail": UNKNOWN}, 404)(scope, receive, send)
             return
         answering, refused = False, False
 
@@ -38,7 +45,7 @@ class Doorman:
             if not refused:
                 await send(message)
 
-        sentence, status = UNCLEAR, 422
+        sentence, status = (UNCLEAR, 422) if scope["method"] == "POST" else (UNKNOWN, 404)
         try:
             await self.app(scope, receive, heard)
             if not refused:
@@ -46,7 +53,11 @@ class Doorman:
         except (FnIndexInferError, LookupError, TypeError, ValueError, RecursionError) as error:
             if answering:
                 raise
-            log.info("request to %s is not understood: %s", scope["path"], type(error).__name__)
+            log.info("request to %r is not understood: %s", scope["path"][:100], type(error).__name__)
             if isinstance(error, FnIndexInferError | LookupError):
                 sentence, status = UNKNOWN, 404
+        except OSError as error:
+            if answering or error.errno != errno.ENAMETOOLONG:
+                raise
+            sentence, status = UNKNOWN, 404
         await JSONResponse({"detail": sentence}, status)(scope, receive, send)

@@ -17,8 +17,9 @@ import gradio as gr
 
 from backends.runtime import recipes
 from backends.runtime.errors import UserError
+from backends.runtime.recipe_files import read_recipe
 from backends.runtime.recipes import Input, Recipe
-from demos.kit.controls import settings_of
+from demos.kit.controls import settings_of, shortened
 from demos.kit.exhibit import Exhibit, Pinned, View
 from demos.kit.jobs import served_folder
 from demos.kit.links import link
@@ -71,7 +72,7 @@ def place(frame: Frame) -> None:
     def restored(_: gr.EventData, path: str | None) -> list[Any]:
         if path is None:
             return [gr.skip() for _ in frame.everything]
-        recipe = recipes.read_recipe(Path(path))
+        recipe = read_recipe(Path(path))
         view, pinned = views_of(e, recipe)
         turned = frame.turned(view, pinned and Pinned(pinned, e.answer(frame.context, pinned)))
         gr.Info(f"The view of {recipe.made[:10]} is back{_changes(recipe)}.")
@@ -112,9 +113,6 @@ def views_of(exhibit: Exhibit, recipe: Recipe) -> tuple[View, View | None]:
         raise UserError(f"This file comes from the panel “{recipe.panel}”: open it there.")
 
     def view(kept: recipes.View) -> View:
-        unknown = set(kept.settings) - set(exhibit.settings.model_fields)
-        if unknown:
-            raise UserError(f"This file asks for “{min(unknown)}”, which this panel does not have.")
         settings = settings_of(exhibit.settings, **kept.settings)
         return View(
             settings, {one.name: kept.inputs[one.name].text for one in exhibit.inputs if one.name in kept.inputs}
@@ -127,7 +125,7 @@ def views_of(exhibit: Exhibit, recipe: Recipe) -> tuple[View, View | None]:
 def _changes(recipe: Recipe) -> str:
     """Which versions are other ones now."""
     now = recipes.versions(*PACKAGES)
-    other = [f"{name} {was} then, {now[name]} now" for name, was in recipe.versions.items()
+    other = [f"{name} {shortened(was)} then, {now[name]} now" for name, was in recipe.versions.items()
              if name in now and now[name] != was]  # fmt: skip
     return f"; its numbers may differ ({', '.join(other)})" if other else ""
 

@@ -79,7 +79,7 @@ def place(frame: Frame) -> None:
     def opened(event: gr.EventData, pinned: Any, *values: Any) -> list[Any]:
         try:
             asked = json.loads(event._data["settings"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise UserError("This card names no view: fill the gallery again.") from error
         if not isinstance(asked, dict):
             raise UserError("This card names no view: fill the gallery again.")

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from backends.runtime.recipes import read_recipe
+from backends.runtime.recipe_files import read_recipe
 from demos import load_panels
 from tests.conftest import PATIENCE, ROOT, serious, watched
 

@@ -25,6 +25,7 @@ from safetensors.numpy import load_file, save
 
 from backends.runtime import files, recipes
 from backends.runtime.errors import UserError
+from backends.runtime.recipe_files import read_recipe
 from backends.runtime.recipes import (
     Input,
     Recipe,
@@ -35,7 +36,6 @@ from backends.runtime.recipes import (
     into_png,
     into_svg,
     into_zip,
-    read_recipe,
     versions,
 )
 
@@ -215,7 +215,7 @@ def test_versions_are_those_that_are_installed():
 
 def test_importing_the_module_is_cheap():
     heavy = {"torch", "gradio", "plotly", "PIL", "safetensors", "numpy"}
-    code = f"import sys, backends.runtime.recipes; sys.exit(str(sorted({heavy} & set(sys.modules))))"
+    code = f"import sys, backends.runtime.recipe_files; sys.exit(str(sorted({heavy} & set(sys.modules))))"
     run = subprocess.run([sys.executable, "-c", code], cwd=files.ROOT, capture_output=True, text=True)
     assert run.stderr.strip() == "[]"
 
