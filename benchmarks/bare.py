@@ -1,5 +1,7 @@
-"""Ten tabs of plain Gradio, `python -m benchmarks.bare --port P`: what Gradio itself costs, beside which
-`benchmarks.ui` measures the app. Launched with the app's own limits; it has no theme, no script, no model and no MCP."""
+"""Ten tabs of plain Gradio: what Gradio itself costs. `python -m benchmarks.bare --port P`
+
+`benchmarks.ui` measures the app beside it. It has the app's limits; no theme, no script, no model and no MCP.
+"""
 
 from __future__ import annotations
 

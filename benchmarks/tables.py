@@ -59,7 +59,25 @@ def soco_page() -> str:
     return f"{head}{rows}\n{result['date']}, {machine['cores']} cores, {machine['processor']}.\n"
 
 
-TABLES = {"soco": soco, "soco_page": soco_page}
+def ui() -> str:
+    """What the page costs, beside a bare Gradio app of ten tabs."""
+    result = read("ui")
+    claims = {claim["id"]: claim for claim in result["claims"]}
+    between = {"ours": "{} {:g}", "ours - bare": "{} bare + {:g}", "ours / bare": "{} {:g} × bare"}
+    lines = ["| what | ours | bare | ratio | promised | |", "|---|---|---|---|---|---|"]
+    for row in result["rows"]:
+        numbers = [f"{row[name]:.3g}" if name in row else "" for name in ("ours", "bare", "ratio")]
+        promised = met = ""
+        if claim := claims.get(row["what"]):
+            promised = between[row["of"]].format(claim["comparison"], claim["target"])
+            met = "met" if claim["met"] else "missed"
+        lines.append("| " + " | ".join([row["what"], *numbers, promised, met]) + " |")
+    machine = result["machine"]
+    quick = " A quick run: a look, not a result." if result["settings"]["quick"] else ""
+    return "\n".join(lines) + f"\n\n{result['date']}, {machine['cores']} cores, {machine['processor']}.{quick}\n"
+
+
+TABLES = {"soco": soco, "soco_page": soco_page, "ui": ui}
 
 
 def renewed(text: str) -> str:
