@@ -44,7 +44,8 @@ MOVED = """([slider, said, figure]) => {
   return numbers.some(one => Number(one) === value)
     && (figure === 'none' || document.querySelector(figure)?.data !== window.before);
 }"""
-QUIET = """seconds => new Promise(done => {
+QUIET = """([seconds, most]) => new Promise(done => {
+  setTimeout(done, 1000 * most);
   const later = () => { clearTimeout(window.later); window.later = setTimeout(done, 1000 * seconds); };
   new MutationObserver(later).observe(document.body, {subtree: true, childList: true, characterData: true});
   later();
@@ -215,9 +216,9 @@ def loaded(page: Page, url: str, ready: str) -> float:
     return waited(page, ready)
 
 
-def still(page: Page, seconds: float = 5) -> None:
+def still(page: Page, seconds: float = 5, most: float = 2 * ENOUGH) -> None:
     """Wait until nothing in the page has changed for a while: what follows a first answer is done."""
-    page.evaluate(QUIET, seconds)
+    page.evaluate(QUIET, [seconds, most])
 
 
 def moving(page: Page, place: Place, moves: int) -> list[float]:

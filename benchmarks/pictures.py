@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import tempfile
 from dataclasses import dataclass
@@ -52,7 +53,10 @@ def take(browser: Browser, url: str, picture: Picture) -> bytes:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as cache, served(["app.py", "--offline"], Path(cache)) as url:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="folder of a machine cache that is filled already")
+    kept = parser.parse_args().cache
+    with tempfile.TemporaryDirectory() as cache, served(["app.py", "--offline"], Path(cache), kept=kept) as url:
         wait_until_warm(url)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=find_chromium(playwright), args=FLAGS)

@@ -66,7 +66,8 @@ def ui() -> str:
     between = {"ours": "{} {:g}", "ours - bare": "{} bare + {:g}", "ours / bare": "{} {:g} × bare"}
     lines = ["| what | ours | bare | ratio | promised | |", "|---|---|---|---|---|---|"]
     for row in result["rows"]:
-        numbers = [f"{row[name]:.3g}" if name in row else "" for name in ("ours", "bare", "ratio")]
+        numbers = [row.get(name) for name in ("ours", "bare", "ratio")]
+        numbers = ["" if n is None else f"{n:.3g}" if abs(n) < 100 else f"{n:.0f}" for n in numbers]
         promised = met = ""
         if claim := claims.get(row["what"]):
             promised = between[row["of"]].format(claim["comparison"], claim["target"])

@@ -105,6 +105,7 @@ def test_a_text_of_ones_own_goes_into_the_file_and_not_into_the_link(
     opened(page, app_server, "&method=svd")
     page.get_by_role("button", name="Your own text").click()
     page.locator("#soco-own textarea").fill("Returns the number of rows.\nAnd of columns, too. " * 5)
+    page.wait_for_timeout(300)  # nobody types and presses in the same moment
     page.get_by_role("button", name="Measure this text").click()
     expect(page.locator("#soco-protocol")).to_contain_text("your text", timeout=60_000)
     page.click("#soco-link")
