@@ -16,7 +16,7 @@ from benchmarks.soco_page import wait_until_warm
 from tests.conftest import FLAGS, find_chromium, served
 
 FOLDER = ASSETS / "pictures"
-COLOURS = 128  # a page of two greys, ink and the methods' colours needs no more, and the file is a third as large
+COLOURS = 256  # a page of two greys, ink and the methods' colours needs no more, and the file is half as large
 
 
 @dataclass(frozen=True)
