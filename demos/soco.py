@@ -23,12 +23,11 @@ from demos.kit.controls import validator
 from demos.kit.exhibit import Exhibit, Gallery, Input, Item, Pinned, View
 from demos.kit.frame import LIVE, QUIET, Frame
 from demos.kit.panel import AppContext, Built, Panel, guarded, row
-from demos.soco_job import TASK
+from demos.soco_job import TASK, open_bench
 from demos.soco_words import GUIDE, NOTES, PROMPTS, WHAT, WORDS
 
 if TYPE_CHECKING:
     from backends.soco.results import Measurement
-    from backends.soco.workbench import Workbench
 
 LABELS = {key: card.label for key, card in METHODS.items()}
 TEXT_LABELS = {"held-out": "Python docs, held out", "stories": "Stories", "yours": "Your text"}
@@ -45,7 +44,7 @@ GALLERY_RATIOS = (40, 60, 80)
 
 def answer(context: AppContext, view: View) -> Measurement:
     """The number under the thumb, really computed on 2,048 tokens."""
-    return heavy("backends.soco.look").look(_bench(context), view.settings, view.inputs.get("own", ""))
+    return heavy("backends.soco.look").look(open_bench(context), view.settings, view.inputs.get("own", ""))
 
 
 def draw(now: Measurement, pinned: Pinned | None) -> go.Figure:
@@ -73,7 +72,7 @@ def table(now: Measurement, pinned: Pinned | None) -> list[Mapping[str, Any]]:
 
 def preview(context: AppContext, view: View) -> tuple[go.Figure | None, str, str] | None:
     """The measured curves while the model is not loaded."""
-    if _WARM.is_set() and _bench(context).has_factors(METHODS[view.settings.method].basis):
+    if _WARM.is_set() and open_bench(context).has_factors(METHODS[view.settings.method].basis):
         return None
     curves = _curves()
     measured = curves.texts.get(view.settings.text) if curves else None
@@ -84,7 +83,7 @@ def preview(context: AppContext, view: View) -> tuple[go.Figure | None, str, str
 
 def generations(context: AppContext, view: View) -> Iterator[Item]:
     """Continuations over methods, ratios and prompts, one seed for all, and the dense model's."""
-    s, bench = view.settings, _bench(context)
+    s, bench = view.settings, open_bench(context)
     for prompt in PROMPTS:
         for method, removed in [(None, 0), *((m, r) for r in GALLERY_RATIOS for m in GALLERY_METHODS)]:
             c = heavy(RUN).continuation(bench, method, removed, prompt, s.tokens, s.seed, s.temperature)
@@ -98,12 +97,12 @@ def generations(context: AppContext, view: View) -> Iterator[Item]:
 
 def seconds_of_one(context: AppContext) -> float:
     """How long a continuation takes here, measured once."""
-    return heavy(RUN).continuation_seconds(_bench(context))
+    return heavy(RUN).continuation_seconds(open_bench(context))
 
 
 def save_model(context: AppContext, view: View, target: Path, metadata: dict[str, str]) -> None:
     """The compressed model of a view as safetensors, with its configuration."""
-    bench, s = _bench(context), view.settings
+    bench, s = open_bench(context), view.settings
     if s.removed == 0:
         raise UserError("Nothing is removed, so there is no compressed model: move the slider first.")
     spectrum = bench.decide(s.method, s.removed).spectrum
@@ -139,7 +138,7 @@ EXHIBIT = Exhibit(
     choices={"layer": LAYERS, "prompt": PROMPTS},
     preview=preview,
     files={"safetensors": save_model},
-    model=lambda context: _bench(context).lm.fingerprint,
+    model=lambda context: open_bench(context).lm.fingerprint,
 )  # fmt: skip
 
 
@@ -175,7 +174,7 @@ def build(context: AppContext) -> Built:
 
     def follow(view: View, pinned: Pinned | None) -> Iterator[dict[Any, Any]]:
         """Everything beside the number, quickest first, then the whole text."""
-        run, bench, s = heavy(RUN), _bench(context), view.settings
+        run, bench, s = heavy(RUN), open_bench(context), view.settings
         now, a = answer(context, view), pinned and pinned.result
         seen = run.view_spectrum(bench, s.method, s.removed, s.layer, s.matrix)
         yield {
@@ -256,7 +255,7 @@ def _read_upload(path: str | None) -> str:
 
 def _surprise(context: AppContext, view: View) -> str:
     """The beginning of the visitor's text, coloured by what surprises the compressed model and the dense one."""
-    s, bench, surprise = view.settings, _bench(context), heavy(RUN).surprise
+    s, bench, surprise = view.settings, open_bench(context), heavy(RUN).surprise
     text = heavy("backends.lm.texts").visitors_text(view.inputs["own"]).documents[0]
     now, dense = surprise(bench, s.method, s.removed, text), surprise(bench, None, 0, text)
     return figures.surprise_html(now.pieces, now.nats, dense.nats)
@@ -264,7 +263,7 @@ def _surprise(context: AppContext, view: View) -> str:
 
 def _speak(context: AppContext, view: View, pinned: Pinned | None) -> str:
     """Continuations of this view, the pinned one, the rival and the dense model from one prompt and one seed."""
-    s, bench = view.settings, _bench(context)
+    s, bench = view.settings, open_bench(context)
     asked: dict[tuple[str | None, float], str] = {(s.method, s.removed): f"{LABELS[s.method]} {s.removed:g} %"}
     if pinned is not None:
         a = pinned.view.settings
@@ -279,17 +278,11 @@ def _speak(context: AppContext, view: View, pinned: Pinned | None) -> str:
 
 
 def _spectrum(context: AppContext, removed: float, method: str, layer: int, matrix: str) -> list[Any]:
-    view = heavy(RUN).view_spectrum(_bench(context), method, removed, layer, matrix)
+    view = heavy(RUN).view_spectrum(open_bench(context), method, removed, layer, matrix)
     return [figures.spectrum_figure(view), view.summary()]
 
 
 # ---- the model -------------------------------------------------------------------------------------------------------
-
-
-def _bench(context: AppContext) -> Workbench:
-    return heavy("backends.soco.service").open_bench(
-        device=context.device, models=context.models, offline=context.offline
-    )
 
 
 def _curves() -> Curves | None:
@@ -301,7 +294,7 @@ def _curves() -> Curves | None:
 
 def _warm(context: AppContext) -> None:
     """What the first visitor will see, figure and all, computed once; then, aside, the bases of all methods."""
-    bench = _bench(context)
+    bench = open_bench(context)
     draw(answer(context, View(SocoSettings())), None)
     _WARM.set()
     bases = list(dict.fromkeys(card.basis for card in METHODS.values()))

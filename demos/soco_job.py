@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -19,6 +19,9 @@ from demos.kit.exhibit import Task, View
 from demos.kit.look import BAD, CONTROL, GOOD, OTHER, OURS, RIVAL
 from demos.kit.panel import AppContext
 from demos.soco_figures import layout
+
+if TYPE_CHECKING:
+    from backends.soco.workbench import Workbench
 
 STEPS = (100, 200, 400)
 STAGES = {1: "explore", 2: "refine", 3: "decide"}
@@ -42,12 +45,15 @@ def options(context: AppContext, view: View) -> list[str]:
     return said + (["--offline"] if context.offline else [])
 
 
+def open_bench(context: AppContext) -> Workbench:
+    """The model that the panel, its endpoint and its job share."""
+    service = heavy("backends.soco.service")
+    return service.open_bench(device=context.device, models=context.models, offline=context.offline)
+
+
 def seconds(context: AppContext, settings: SocoTraining) -> float:
     """How long it will take here."""
-    bench = heavy("backends.soco.service").open_bench(
-        device=context.device, models=context.models, offline=context.offline
-    )
-    return expected_seconds(bench, settings)
+    return expected_seconds(open_bench(context), settings)
 
 
 def story(arguments: Mapping[str, str], events: list[dict[str, Any]], folder: Path) -> tuple[Any, str, list[Path]]:
