@@ -21,8 +21,8 @@ from backends.soco.settings import METHODS, SocoSettings
 from demos import soco_figures as figures
 from demos.kit.controls import validator
 from demos.kit.exhibit import Exhibit, Gallery, Input, Item, Pinned, View
-from demos.kit.frame import LIVE, QUIET, Frame
-from demos.kit.panel import AppContext, Built, Panel, guarded, row
+from demos.kit.frame import LIVE, Frame
+from demos.kit.panel import QUIET, AppContext, Built, Panel, guarded, row
 from demos.soco_job import TASK, open_bench
 from demos.soco_words import GUIDE, NOTES, PROMPTS, WHAT, WORDS
 

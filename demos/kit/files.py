@@ -23,7 +23,7 @@ from demos.kit.controls import settings_of, shortened
 from demos.kit.exhibit import Exhibit, Pinned, View
 from demos.kit.jobs import served_folder
 from demos.kit.links import link
-from demos.kit.panel import guarded, row
+from demos.kit.panel import QUIET, guarded, row
 
 if TYPE_CHECKING:
     from demos.kit.frame import Frame
@@ -51,8 +51,6 @@ def place(frame: Frame) -> None:
             label="Drop a file here that was downloaded from this panel", type="filepath", file_types=KINDS, height=110,
             elem_id=f"{key}-restore",
         )  # fmt: skip
-
-    quiet: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 
     def saved(kind: str) -> Callable[..., str]:
         @guarded
@@ -84,10 +82,10 @@ def place(frame: Frame) -> None:
             drawn = f"async (_, which, ...rest) => [await window.vitrine.picture(which, '{kind}'), which, ...rest]"
             event = button.click(
                 saved(kind), inputs, made, js=drawn if kind in ("png", "svg") else None, validator=frame.check(3),
-                concurrency_id="files", concurrency_limit=2, **quiet,
+                concurrency_id="files", concurrency_limit=2, **QUIET,
             )  # fmt: skip
             event.success(None, made, None, js="(file) => window.vitrine.save(file)", api_visibility="private")
-        dropped.upload(frame.turning(restored), dropped, frame.everything, **quiet)
+        dropped.upload(frame.turning(restored), dropped, frame.everything, **QUIET)
 
     frame.later(wire)
 

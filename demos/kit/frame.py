@@ -33,13 +33,11 @@ from demos.kit.controls import control, restored, settings_of, validator
 from demos.kit.exhibit import Exhibit, Pinned, View
 from demos.kit.latest import Latest
 from demos.kit.links import PINNED, follow, link, pinned_part
-from demos.kit.panel import AppContext, Built, Query, guarded, row
+from demos.kit.panel import QUIET, AppContext, Built, Query, guarded, row
 
 PAUSE = 1.0  # seconds without a move before the details are begun
 WATCHED = 4  # visitors whose details are made in turn, of the server's eight threads
 _VIEWS = itertools.count(1)
-# Gradio counts the seconds of each component on which progress is shown, frame by frame, even where it is hidden.
-QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 LIVE = QUIET | {"trigger_mode": "always_last"}
 Details = Callable[[View, Pinned | None], Iterator[dict[gr.components.Component, Any]]]
 
@@ -261,9 +259,10 @@ class Frame:
         def copied(pinned: Pinned | None, *values: Any) -> None:
             view = self.view(values)
             stays = self.exhibit.travels(view) + (self.exhibit.travels(pinned.view) if pinned else [])
-            if stays:
-                gr.Warning(f"{stays[0].title} is too large for a link: download a file instead, which carries it.")
-            elif len(link(self.exhibit, view, pinned)) <= 2048:
+            if stays or not link(self.exhibit, view, pinned):
+                what = stays[0].title if stays else "This view"
+                gr.Warning(f"{what} is too large for a link: download a file instead, which carries it.")
+            else:
                 gr.Info("The address of this view is on the clipboard.", duration=3)
 
         script = "(...values) => { window.vitrine.copy(); return values; }"

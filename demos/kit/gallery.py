@@ -17,7 +17,7 @@ from backends.runtime.gently import gently
 from demos.kit.exhibit import Item
 from demos.kit.jobs import clock
 from demos.kit.latest import Latest
-from demos.kit.panel import guarded, row
+from demos.kit.panel import QUIET, guarded, row
 
 if TYPE_CHECKING:
     from demos.kit.frame import Frame
@@ -50,7 +50,6 @@ def place(frame: Frame) -> None:
             )
         cards = gr.HTML(elem_id=f"{key}-cards", js_on_load=OPEN_HERE % f"{key}-figure")
     kept, latest = gr.State([]), Latest()
-    quiet: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 
     @guarded
     def made(request: gr.Request, *values: Any) -> Iterator[dict[Any, Any]]:
@@ -89,15 +88,15 @@ def place(frame: Frame) -> None:
     def wire() -> None:
         fill.click(
             made, frame.asked, [stop, said, kept, cards, order], validator=frame.check(), concurrency_id="gallery",
-            concurrency_limit=2, **quiet,
+            concurrency_limit=2, **QUIET,
         )  # fmt: skip
-        cards.click(frame.turning(opened), [frame.pinned, *frame.asked], frame.everything, **quiet)
+        cards.click(frame.turning(opened), [frame.pinned, *frame.asked], frame.everything, **QUIET)
 
     frame.later(wire)
-    opened_row.expand(cost, kept, said, **quiet)
+    opened_row.expand(cost, kept, said, **QUIET)
     frame.unloading.append(ended)
-    stop.click(ended, None, None, concurrency_limit=None, **quiet)
-    order.input(guarded(lambda by, items: cards_html(key, ranked(items, by))), [order, kept], cards, **quiet)
+    stop.click(ended, None, None, concurrency_limit=None, **QUIET)
+    order.input(guarded(lambda by, items: cards_html(key, ranked(items, by))), [order, kept], cards, **QUIET)
 
 
 def _orders(items: Sequence[Item]) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import gradio as gr
 
 from backends.runtime.errors import UserError
-from demos.kit.panel import guarded, row
+from demos.kit.panel import QUIET, guarded, row
 
 if TYPE_CHECKING:
     from demos.kit.frame import Frame
@@ -44,8 +44,6 @@ def place(frame: Frame) -> None:
             verdict = gr.Markdown(elem_classes="v-caption", elem_id=f"{key}-verdict")
             again = _button("From the beginning", f"{key}-again", "secondary")
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
-
     @guarded
     def go(guessed: Any) -> gr.Walkthrough:
         guess_of(guessed)
@@ -69,16 +67,16 @@ def place(frame: Frame) -> None:
         return f"**{'Yes' if choice == g.check.right else 'Not quite'}.** {g.check.because}"
 
     def wire() -> None:
-        predicted.click(go, guess, steps, **quiet)
+        predicted.click(go, guess, steps, **QUIET)
         move.click(
             frame.turning(measure), [frame.pinned, guess, *frame.asked], [*frame.everything, outcome, steps],
-            validator=frame.check(2), **quiet,
+            validator=frame.check(2), **QUIET,
         )  # fmt: skip
 
     frame.later(wire)
     onward.click(None, None, steps, js="() => ({__type__: 'update', selected: 3})", api_visibility="private")
     again.click(None, None, steps, js="() => ({__type__: 'update', selected: 0})", api_visibility="private")
-    answer.input(judge, answer, verdict, **quiet)
+    answer.input(judge, answer, verdict, **QUIET)
 
 
 def _button(label: str, ident: str, variant: Literal["primary", "secondary"] = "primary") -> gr.Button:

@@ -24,14 +24,13 @@ from backends.runtime.jobs import ENDED, Job, Jobs, Order
 from demos.kit.code import flags
 from demos.kit.controls import check, control
 from demos.kit.exhibit import Task
-from demos.kit.panel import guarded, row
+from demos.kit.panel import QUIET, guarded, row
 
 if TYPE_CHECKING:
     from demos.kit.frame import Frame
 
 LOOKS = 0.4  # seconds between two looks at a job
 DRAWS = 1.2  # seconds between two figures
-QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 Story = Callable[[Any, list[dict[str, Any]], Path], tuple[Any, str, list[Path]]]
 
 

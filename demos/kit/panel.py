@@ -31,6 +31,9 @@ from backends.runtime.gently import waited_for
 
 GROUPS = ("Compress", "Adapt", "Recommend", "Know", "Draw")
 Query = Mapping[str, str]
+# For events inside a panel. Gradio counts the seconds of each component on which progress is shown, frame by frame,
+# even where it is hidden.
+QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 log = logging.getLogger("vitrine")
 
 
