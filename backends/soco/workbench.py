@@ -5,26 +5,24 @@ Shared by all visitors and never changed by them: what a visitor asks for become
 
 from __future__ import annotations
 
-import json
+import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from backends.lm import texts
 from backends.lm.load import LanguageModel
 from backends.lm.perplexity import Perplexity, Windows, perplexity, rolling_windows
 from backends.lm.rebuild import projections
 from backends.runtime.errors import UserError
-from backends.runtime.files import cache_folder, whole_file
 from backends.runtime.gently import until_made
+from backends.runtime.store import ModelStore
 from backends.soco.budget import Shapes, by_importance, uniform
 from backends.soco.curvature import two_sided_importance
+from backends.soco.kept import load_factors, load_statistics, remembered, save_factors, save_statistics
 from backends.soco.knots import Knot, knot_path, load_knot, lower_knot, pruned
 from backends.soco.materialise import Form, materialise
 from backends.soco.pool import Pool, calibration_windows
@@ -36,6 +34,7 @@ STATISTICS_WINDOWS = 128
 CURVATURE_AT = 60  # percent removed
 POOL_WINDOWS = 1024
 QUICK_TOKENS = 2048
+DECISIONS = 32_000_000  # bytes of decisions that are kept, about 100
 T = TypeVar("T")
 
 
@@ -45,6 +44,12 @@ class Decision:
 
     spectrum: Spectrum
     origin: str
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its tensors."""
+        parts = (self.spectrum.kept, self.spectrum.scores, self.spectrum.deviation)
+        return sum(tensor.nbytes for part in parts for tensor in part.values())
 
 
 @dataclass
@@ -57,21 +62,28 @@ class Workbench:
     lm: LanguageModel
     name: str
     quick_format: torch.dtype | None = None
+    _decisions: ModelStore = field(default_factory=lambda: ModelStore(DECISIONS))
     _made: dict[object, object] = field(default_factory=dict)
     _locks: dict[object, threading.RLock] = field(default_factory=dict)
 
     def once(self, key: object, make: Callable[[], T]) -> T:
-        """A part of the bench, made at its first use. One lock a part: a slow one keeps nobody from another."""
+        """A part of the bench, made at its first use and kept with it."""
         if key not in self._made:
-            lock = self._locks.setdefault(key, threading.RLock())
-            with until_made():  # perhaps by work that gives way
-                lock.acquire()
-            try:
+            with self._alone(key):
                 if key not in self._made:
                     self._made[key] = make()
-            finally:
-                lock.release()
         return self._made[key]
+
+    @contextlib.contextmanager
+    def _alone(self, key: object) -> Iterator[None]:
+        """One thread at a time. One lock a part: a slow one keeps nobody from another."""
+        lock = self._locks.setdefault(key, threading.RLock())
+        with until_made():  # perhaps by work that gives way
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def shapes(self) -> Shapes:
@@ -85,8 +97,8 @@ class Workbench:
         return self.once("calibration", lambda: calibration_windows(self.lm, texts.calibration(), self.lm.context))
 
     def statistics(self) -> Statistics:
-        """Gram matrices and output curvatures of the dense model on 128 calibration windows."""
-        return self.once("statistics", lambda: self._collected("dense", lambda: self.lm.model))
+        """Gram matrices and output curvatures of the dense model on 128 calibration windows; kept on disk."""
+        return self._collected("dense", lambda: self.lm.model)
 
     def curvatures_under_compression(self) -> Mapping[str, torch.Tensor]:
         """Ours: output curvatures of the model truncated by the dense model's own, 60 % removed.
@@ -102,21 +114,18 @@ class Workbench:
             kept = {n: torch.from_numpy(m) for n, m in masks.items()}
             return materialise(self.lm.model, factors, unscored("two-sided", kept))
 
-        return self.once("curvatures", lambda: self._collected(f"truncated-{CURVATURE_AT}", truncated)).curvatures
+        return self._collected(f"truncated-{CURVATURE_AT}", truncated).curvatures
 
     def _collected(self, label: str, model: Callable[[], torch.nn.Module]) -> Statistics:
-        """Kept on disk between starts."""
-        source = texts.calibration()
-        name = f"statistics-{label}-{self.lm.fingerprint}-{source.fingerprint}.safetensors"
-        path = cache_folder() / "soco" / name
-        if path.exists():
-            try:
-                return _read_statistics(path)
-            except (SafetensorError, KeyError, ValueError):
-                path.unlink()  # torn by an older version: make it again
-        made = collect(model(), self.windows_for_calibration()[:STATISTICS_WINDOWS])
-        _write_statistics(made, path)
-        return _read_statistics(path)  # rounded as it will be read next time
+        """In memory only while they are needed: they weigh more than the factors that are made of them."""
+        name = f"statistics-{label}-{self.lm.fingerprint}-{texts.calibration().fingerprint}"
+        with self._alone(name):
+            return remembered(
+                name,
+                lambda: collect(model(), self.windows_for_calibration()[:STATISTICS_WINDOWS]),
+                save_statistics,
+                load_statistics,
+            )
 
     def pool(self) -> Pool:
         """Training windows: those after the ones that the statistics saw."""
@@ -124,13 +133,20 @@ class Workbench:
         return self.once("pool", lambda: Pool(self.lm, windows[STATISTICS_WINDOWS:][:POOL_WINDOWS]))
 
     def factors(self, basis: Basis) -> dict[str, Factor]:
-        """All projections in one basis, in the model's own number format."""
+        """All projections in one basis, in the model's own number format; kept on disk."""
+        weight = next(iter(projections(self.lm.model).values())).weight
 
         def make() -> dict[str, Factor]:
             statistics = None if basis == "plain" else self.statistics()
             return self._factors(basis, statistics, self.curvatures_under_compression() if basis == "two-sided" else {})
 
-        return self.once(("factors", basis), make)
+        def made() -> dict[str, Factor]:
+            words = ["factors", basis, str(weight.dtype).removeprefix("torch."), self.lm.fingerprint]
+            words += [] if basis == "plain" else [texts.calibration().fingerprint]
+            found = remembered("-".join(words), make, save_factors, load_factors)
+            return {name: found[name].to(weight.dtype, weight.device) for name in self.shapes}  # in the model's order
+
+        return self.once(("factors", basis), made)
 
     def has_factors(self, basis: Basis) -> bool:
         """Whether `factors` answers at once; the first time on a machine it takes up to a minute."""
@@ -167,8 +183,9 @@ class Workbench:
         )
 
     def decide(self, method: str, percent: float) -> Decision:
-        """What `method` keeps when `percent` of the parameters go."""
-        return self.once(("decision", method, percent), lambda: self._decide(method, percent))
+        """What `method` keeps when `percent` of the parameters go; the last hundred or so are kept."""
+        key = f"{method} {float(percent)}"
+        return self._decisions.get(key, lambda: self._decide(method, percent), lambda decision: decision.nbytes)
 
     def _decide(self, method: str, percent: float) -> Decision:
         card = METHODS[method]
@@ -218,20 +235,3 @@ class Workbench:
             return self.perplexity(self.lm.model, text, quick)
 
         return make() if text.key == "yours" else self.once(("dense", text.key, quick), make)
-
-
-def _write_statistics(statistics: Statistics, path: Path) -> None:
-    tensors = {f"gram.{n}": t.float() for n, t in statistics.grams.items()}
-    tensors |= {f"curvature.{n}": t.float() for n, t in statistics.curvatures.items()}
-    facts = json.dumps({"source_of": statistics.source_of, "tokens": statistics.tokens})
-    with whole_file(path) as temporary:
-        save_file(tensors, temporary, {"facts": facts})
-
-
-def _read_statistics(path: Path) -> Statistics:
-    with safe_open(path, "pt") as file:
-        facts = json.loads(file.metadata()["facts"])
-        tensors = {name: file.get_tensor(name).double() for name in file.keys()}  # noqa: SIM118
-    grams = {n.removeprefix("gram."): t for n, t in tensors.items() if n.startswith("gram.")}
-    curvatures = {n.removeprefix("curvature."): t for n, t in tensors.items() if n.startswith("curvature.")}
-    return Statistics(grams, curvatures, facts["source_of"], facts["tokens"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from backends.lm.perplexity import perplexity, rolling_windows
 from backends.lm.rebuild import layer_and_matrix, projections, rebuild
 from backends.lm.texts import EvaluationText, visitors_text
 from backends.runtime.errors import UserError
+from backends.runtime.store import ModelStore
 from backends.soco import knots, run, workbench
 from backends.soco.budget import by_importance
 from backends.soco.knots import Knot, rounded, save_knot, to_log2
@@ -105,6 +107,7 @@ def test_a_measurement_is_that_of_the_compressed_model(bench: Workbench, method:
 def test_changed_weights_change_the_number(bench: Workbench):
     other = tiny_language_model("llama-tied")
     other.model.model.layers[0].mlp.up_proj.weight.data[3, 5] += 0.7
+    other = replace(other, fingerprint=fingerprint(other.model))
     numbers = [run.measure(Workbench(lm, "none"), "svd", 40, TEXT).perplexity.nats for lm in (bench.lm, other)]
     again = run.measure(Workbench(tiny_language_model("llama-tied"), "none"), "svd", 40, TEXT)
     assert again.perplexity.nats == numbers[0] != numbers[1]
@@ -389,6 +392,42 @@ def test_a_torn_cache_is_made_again(bench: Workbench, tmp_path: Path):
     name = next(iter(expected.curvatures))
     torch.testing.assert_close(again.gram(name), expected.gram(name), rtol=1e-6, atol=1e-12)
     assert file.stat().st_size > 500
+
+
+@pytest.mark.parametrize("basis", ["plain", "whitened", "two-sided"])
+def test_factors_come_from_the_disk_at_the_next_start(bench: Workbench, tmp_path: Path, basis: str, monkeypatch):
+    made = bench.factors(basis)
+    (file,) = (tmp_path / "cache").rglob(f"factors-{basis}-*")
+    again = Workbench(bench.lm, "tiny")
+    with monkeypatch.context() as closed:
+        closed.setattr(workbench, "decompose", lambda *_: pytest.fail("decomposed again"))
+        read = again.factors(basis)
+    assert list(read) == list(made) == list(bench.shapes)  # scores are stored one matrix after the other
+    for name, factor in made.items():
+        for part in ("left", "sigma", "right"):
+            assert torch.equal(getattr(read[name], part), getattr(factor, part))
+        assert read[name].left.t().is_contiguous()  # `part` copies runs
+        weight = projections(bench.lm.model)[name].weight
+        torch.testing.assert_close(factor.left * factor.sigma @ factor.right, weight, rtol=1e-4, atol=1e-4)
+    file.write_bytes(file.read_bytes()[:-100])
+    torch.testing.assert_close(Workbench(bench.lm, "tiny").factors(basis)[name].sigma, made[name].sigma)
+
+
+def test_factors_on_disk_are_of_these_weights_and_this_text(bench: Workbench, tmp_path: Path, monkeypatch):
+    bench.factors("whitened")
+    monkeypatch.setattr(bench, "lm", replace(bench.lm, fingerprint="other"))
+    bench._made.clear()
+    bench.factors("whitened")
+    assert len(list((tmp_path / "cache").rglob("factors-whitened-*"))) == 2
+
+
+def test_decisions_are_kept_within_bounds(bench: Workbench):
+    assert bench.decide("soco", 40) is bench.decide("soco", 40.0)
+    most = int(2.5 * bench.decide("svd", 10).nbytes)
+    bench._decisions = ModelStore(most)
+    for percent in range(10, 60):
+        bench.decide("svd", percent)
+        assert bench._decisions.held_bytes <= most
 
 
 def test_training_windows_are_not_those_of_the_statistics(bench: Workbench):
