@@ -18,7 +18,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from backends.runtime.device import CHOICES, choose_device, limit_threads
+from backends.runtime.device import CHOICES, choose_device, limit_kernels, limit_threads
 from backends.runtime.errors import UserError
 from backends.runtime.imports import heavy
 
@@ -97,6 +97,7 @@ def check_port(host: str, port: int) -> None:
 def prepare(options: argparse.Namespace) -> tuple[list[Panel], AppContext, gr.Blocks]:
     """The page, not yet served. The environment is set before gradio or a hub client is imported."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    limit_kernels()
     if options.offline:
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
     from PIL import Image
@@ -155,6 +156,7 @@ class House:
         from demos.kit.attention import Attention
         from demos.kit.doorman import Doorman
         from demos.kit.look import LAUNCH
+        from demos.kit.sessions import keep_little
 
         server = {
             "routes": [Route("/health", self.health), Mount("/assets", Assets())],
@@ -162,6 +164,7 @@ class House:
         }
         self.page.launch(server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True,
                          app_kwargs=server, **LAUNCH, **SERVING)  # fmt: skip
+        keep_little(self.page)
         print(f"Vitrine is at {self.page.share_url or self.page.local_url}", flush=True)
         threading.Thread(target=self.warm_up, name="warm-up", daemon=True).start()
         threading.Event().wait()

@@ -36,6 +36,16 @@ def quick_format(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
 
 
+def limit_kernels() -> None:
+    """Bound the machine code that is kept for matrix products of each shape; before torch is imported.
+
+    A compressed model has a hundred shapes of its own and each ratio has others. By default 1024 are kept, and 1024
+    more in every thread: half a gigabyte in a server that runs for long. 160 hold the model that is being read.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "160")
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "16")  # torch's own, one a thread
+
+
 def limit_threads(threads: int | None = None) -> None:
     """Use as many threads as there are usable cores, and one for inter-op work: more only fight each other."""
     import torch

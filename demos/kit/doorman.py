@@ -10,8 +10,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ROUTES = ("/gradio_api/", "/static/")
-# Gradio's own, which no page of ours asks for: one fetches addresses, one hands a stranger's video to ffmpeg.
-CLOSED = ("/gradio_api/proxy=", "/gradio_api/process_recording")
+# Gradio's own, which no page of ours asks for: they fetch addresses, hand a stranger's video to ffmpeg, and write pages
+# down (sessions.py keeps none).
+CLOSED = ("/gradio_api/proxy=", "/gradio_api/process_recording", "/gradio_api/deep_link")
 UNKNOWN = "There is no such endpoint: /gradio_api/info lists them."
 UNCLEAR = "This request is not understood: /gradio_api/info lists the endpoints and their arguments."
 log = logging.getLogger("vitrine")
