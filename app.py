@@ -18,7 +18,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from backends.runtime.device import CHOICES, choose_device, limit_kernels, limit_threads
+from backends.runtime.device import CHOICES, choose_device, limit_memory, limit_threads
 from backends.runtime.errors import UserError
 from backends.runtime.imports import heavy
 
@@ -97,7 +97,7 @@ def check_port(host: str, port: int) -> None:
 def prepare(options: argparse.Namespace) -> tuple[list[Panel], AppContext, gr.Blocks]:
     """The page, not yet served. The environment is set before gradio or a hub client is imported."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    limit_kernels()
+    limit_memory()
     if options.offline:
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
     from PIL import Image

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
 from backends.runtime.errors import UserError
 
 CHOICES = ("auto", "cuda", "mps", "cpu")
+_M_ARENA_MAX = -8  # of mallopt
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
@@ -36,14 +39,17 @@ def quick_format(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
 
 
-def limit_kernels() -> None:
-    """Bound the machine code that is kept for matrix products of each shape; before torch is imported.
+def limit_memory() -> None:
+    """Bound what a server that runs for long keeps outside Python; before torch is imported and threads are started.
 
-    A compressed model has a hundred shapes of its own and each ratio has others. By default 1024 are kept, and 1024
-    more in every thread: half a gigabyte in a server that runs for long. 160 hold the model that is being read.
+    The C library makes eight heaps a core, one for each thread at first, and gives little of them back: two are enough.
+    oneDNN keeps machine code for the matrix products of each shape, and a compressed model has a hundred shapes of its
+    own, others at each ratio. By default 1024 are kept, and 1024 more in every thread; 160 hold the model being read.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "160")
     os.environ.setdefault("LRU_CACHE_CAPACITY", "16")  # torch's own, one a thread
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc has it, others need not
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def limit_threads(threads: int | None = None) -> None:

@@ -1,5 +1,7 @@
 """Which device and number format do the work."""
 
+import os
+
 import pytest
 import torch
 
@@ -22,3 +24,11 @@ def test_quick_looks_take_bfloat16_where_the_processor_multiplies_in_it(monkeypa
 def test_an_unknown_device_gets_one_sentence(wanted: str):
     with pytest.raises(UserError, match="choose one of"):
         device.choose_device(wanted)
+
+
+def test_what_a_long_running_server_keeps_is_bounded_unless_told_otherwise(monkeypatch):
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    device.limit_memory()
+    assert os.environ["LRU_CACHE_CAPACITY"] == "7"
+    assert os.environ.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY") == "160"
