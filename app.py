@@ -8,6 +8,7 @@ torch is imported by nothing here: a background thread warms it, and the panels'
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from backends.runtime.device import CHOICES, choose_device, limit_memory, limit_threads
 from backends.runtime.errors import UserError
-from backends.runtime.imports import heavy
+from backends.runtime.imports import heavy, uncollected
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -135,7 +136,7 @@ class House:
         """Import torch and load the panels' models, so that the first visitor does not wait for them."""
         from demos.kit.assets import compress_all
 
-        compress_all()
+        threading.Thread(target=compress_all, name="compress", daemon=True).start()  # Brotli keeps no lock
         heavy("torch")
         limit_threads()
         for panel in self.panels:
@@ -145,6 +146,7 @@ class House:
             except Exception:  # one panel's missing model must not keep the others cold
                 log.exception("panel %s could not be warmed", panel.key)
                 self.cold.append(panel.key)
+        gc.freeze()  # modules and models stay: no search for garbage goes through them again
         self.warm.set()
 
     def open(self, host: str, port: int, share: bool) -> None:
@@ -198,7 +200,8 @@ def start(argv: list[str], serving: bool) -> tuple[argparse.Namespace, House]:
         check(options)
         if serving:
             check_port(options.host, options.port)
-        return options, House(*prepare(options))
+        with uncollected():
+            return options, House(*prepare(options))
     except UserError as error:
         parser.error(str(error))
 

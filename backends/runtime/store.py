@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from backends.runtime.imports import uncollected
+
 if TYPE_CHECKING:
     import torch
 
@@ -48,7 +50,8 @@ class ModelStore:
         if waits:
             return future.result()
         try:
-            value = load()
+            with uncollected():
+                value = load()
             self._keep(key, value, size(value), future)
         except BaseException as fault:
             with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,9 @@ def test_other_versions_are_read_again(split: list, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(texts, "_versions", lambda: "newer")
     texts.held_out()
     assert len(split) == 2
+
+
+def test_every_package_of_the_corpus_is_known_by_its_version():
+    known = importlib.metadata.packages_distributions()
+    for name in known.keys() & corpus.CAPS.keys():
+        assert texts._DISTRIBUTED_AS.get(name, name.replace("_", "-")) in {d.replace("_", "-") for d in known[name]}

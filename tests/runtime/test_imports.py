@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from backends.runtime.imports import heavy
+from backends.runtime.imports import heavy, uncollected
 
 
 def test_modules_that_import_each_other_are_whole_in_every_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -34,3 +35,14 @@ def test_modules_that_import_each_other_are_whole_in_every_thread(tmp_path: Path
 def test_what_does_not_exist_raises():
     with pytest.raises(ModuleNotFoundError):
         heavy("backends.nothing")
+
+
+def test_garbage_is_collected_again_afterwards():
+    with uncollected():
+        with uncollected():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(KeyError), uncollected():
+        raise KeyError
+    assert gc.isenabled()
