@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 VERSION = "0.1.0"
 # api_open: calls go through the queue, as they do on a Space, so that its limits and validators hold for everybody
-QUEUE: dict[str, Any] = {"max_size": 64, "default_concurrency_limit": 2, "api_open": False}
+# status_update_rate: a place in the queue is told once an hour, not to everybody at everybody's event
+QUEUE: dict[str, Any] = {
+    "max_size": 64, "default_concurrency_limit": 2, "api_open": False, "status_update_rate": 3600,
+}  # fmt: skip
 SERVING: dict[str, Any] = {
     "max_file_size": "20mb",
     "max_threads": 8,

@@ -2,6 +2,7 @@
 // needs of the browser alone: the clipboard, figures as pictures, files to keep.
 (() => {
   const shown = {}; // group: the panel that its tab shows
+  const resting = {}; // panel: what it asks for once its controls rest
   const views = {}; // panel: its settings that are not at their defaults
   const card = (key) => document.querySelector(`#home a[data-key="${CSS.escape(key)}"]`);
   const visible = (id) => document.getElementById(id)?.offsetParent != null;
@@ -51,6 +52,12 @@
     for (const name of old) url.searchParams.delete(name);
     for (const [name, value] of Object.entries(views[key])) url.searchParams.set(name, value);
     if (url.href !== window.location.href) window.history.replaceState(null, "", url);
+  }
+
+  // A view has been drawn; once none has followed it for a while, the panel asks for what stands beside it.
+  function rest(key) {
+    window.clearTimeout(resting[key].timer);
+    resting[key].timer = window.setTimeout(resting[key], 1000);
   }
 
   // The address of this view to the clipboard; without a secure page, by the old way.
@@ -137,9 +144,15 @@
     const forced = new URL(window.location).searchParams.get("__theme");
     const chosen = forced ?? window.localStorage.getItem("vitrine-theme");
     paint(chosen ? chosen === "dark" : document.body.classList.contains("dark"));
+    window.requestIdleCallback?.(warm, { timeout: 3000 });
     if (link === null || card(link)) return;
     if (link !== "home") window.history.replaceState(null, "", window.location.pathname);
     link = null;
+  }
+
+  // What draws figures is fetched with the page; to read it takes a second, which is spent before one is asked for.
+  function warm() {
+    for (const part of document.querySelectorAll('link[rel="modulepreload"][href*="PlotlyPlot"]')) import(part.href);
   }
 
   function theme() {
@@ -150,5 +163,5 @@
 
   window.addEventListener("popstate", () => open(named()));
   window.addEventListener("click", (event) => event.isTrusted && (link = null), true);
-  window.vitrine = { address, copy, group, home, open, picture, ready, save, settings, theme, turn, unfold };
+  window.vitrine = { address, copy, group, home, open, picture, ready, rest, resting, save, settings, theme, turn, unfold };
 })();

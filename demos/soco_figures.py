@@ -29,7 +29,6 @@ LINES = {
     "svd-llm": (RIVAL, "solid", 2),
     "svd": (OTHER, "solid", 2),
 }
-FIXED = {"automargin": False, "ticklabeloverflow": "allow"}  # margins are given: nothing has to be measured
 CEILING = 8  # times the dense perplexity: beyond that a curve leaves the picture
 
 
@@ -96,9 +95,8 @@ def curves_figure(
     span = math.log10(max(top, dense * 1.5) / dense)
     placed = layout(
         height=430, margin={"l": 56, "r": 96, "t": 12, "b": 48}, shapes=shapes, annotations=labels,
-        xaxis={"title": "linear parameters removed (%)", "range": [-1, 91], "dtick": 10, **FIXED},
+        xaxis={"title": "linear parameters removed (%)", "range": [-1, 91], "dtick": 10},
         yaxis={
-            **FIXED,
             "title": "perplexity (log)", "type": "log",
             "range": [math.log10(dense) - 0.06 * span, math.log10(dense) + 1.06 * span],
             **_log_ticks(dense, dense * 10**span),

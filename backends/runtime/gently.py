@@ -1,4 +1,4 @@
-"""Work that gives way: what a visitor is not waiting for runs in one thread of low priority, and stands still while
+"""Work that gives way: what no visitor waits for runs step by step at low priority, and stands still while
 somebody waits for something else.
 
 Priority alone does not do it: a thread that the machine has set aside may hold Python's one lock, and then everybody
@@ -8,6 +8,7 @@ waits for it. So long work calls `breathe` between its steps, and what is waited
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import threading
 import time
@@ -91,43 +92,54 @@ def _give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
-_BESIDE, _WISHED = (
-    ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_give_way) for name in ("gently", "wished")
-)
+_BESIDE, _WISHED = (ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("gently", "wished"))
+
+
+def apart(work: Callable[[], T], begin: Callable[[], None] | None = None) -> T:
+    """Wait for `work`, done in a thread that is its own and ends with it.
+
+    OpenMP gives every thread that computes helpers for the rest of its life, and once there are more of them than
+    processors all helpers go to sleep between two products: whatever is computed then takes a quarter longer.
+    """
+    context, waited = contextvars.copy_context(), getattr(_own, "waited", 0)
+
+    def own() -> T:
+        _own.waited = waited
+        return context.run(work)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="apart", initializer=begin) as thread:
+        return thread.submit(own).result()
 
 
 def aside(work: Callable[[], T]) -> T:
     """Wait for `work`, done in a thread of low priority that is its own: nothing else has to wait for its turn."""
 
-    def apart() -> T:
+    def gentle() -> T:
         _own.outdated, _own.since = threading.Event(), time.monotonic()
         return work()
 
-    with ThreadPoolExecutor(1, thread_name_prefix="aside", initializer=_give_way) as thread:
-        return thread.submit(apart).result()
+    return apart(gentle, _give_way)
 
 
 def gently(work: Iterator[T], outdated: threading.Event | None = None, wished: bool = False) -> Iterator[T]:
-    """The same items; each is computed in a low-priority thread, in turn with everybody else's such work.
+    """The same items; each is computed in a low-priority thread of its own, in turn with everybody else's such work.
 
-    What a visitor has pressed a button for is `wished`: it has a thread of its own, so that what the page adds by
+    What a visitor has pressed a button for is `wished`: it has a queue of its own, so that what the page adds by
     itself does not hold it up. Ends early once `outdated` is set; whoever stops listening stops the work at its next
     breath.
     """
     end, thread = object(), _WISHED if wished else _BESIDE
     outdated = outdated or threading.Event()
 
-    def step() -> object:
+    def one() -> object:
         _own.outdated, _own.since = outdated, time.monotonic()
         try:
             return end if outdated.is_set() else next(work, end)
         except Outdated:
             return end
-        finally:
-            _own.outdated = None
 
     try:
-        while (item := thread.submit(step).result()) is not end:
+        while (item := thread.submit(apart, one, _give_way).result()) is not end:
             yield item
     finally:
         outdated.set()

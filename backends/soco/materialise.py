@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import linear as apply_linear
+from torch.nn.functional import pad
 
 from backends.lm.rebuild import rebuild
 from backends.runtime.errors import UserError
@@ -19,7 +20,10 @@ from backends.runtime.files import whole_file
 from backends.soco.budget import matrix_cost
 from backends.soco.spectra import Factor, Spectrum
 
-Form = Literal["merged", "factored"]
+# padded: factored, with components of zero up to a multiple of 16, so that neighbouring ratios share their shapes and
+# the machine code that is made for each; for reading a text, not for counting or saving
+Form = Literal["merged", "factored", "padded"]
+_MULTIPLE = 16
 
 
 class Dense(nn.Linear):
@@ -66,7 +70,11 @@ def build_layer(factor: Factor, linear: nn.Linear, spectrum: Spectrum, name: str
         return Dense((part.left * gain @ part.right).to(like), bias)
     root = gain.abs().sqrt()
     outer, inner = part.left.mul_(root * gain.sign()), part.right.mul_(root[:, None])
-    return TwoSkinny(outer.to(like), inner.to(like), bias)
+    outer, inner = outer.to(like), inner.to(like)
+    if form == "padded":
+        missing = -len(inner) % _MULTIPLE
+        outer, inner = pad(outer, (0, missing)), pad(inner, (0, 0, 0, missing))
+    return TwoSkinny(outer, inner, bias)
 
 
 def materialise(

@@ -111,7 +111,7 @@ def _decide(bench: Workbench, method: str, percent: float) -> Decision | None:
 
 def _reader(bench: Workbench, decision: Decision | None) -> torch.nn.Module:
     """The model that reads a text: two skinny layers beat one merged weight there at every ratio."""
-    return bench.lm.model if decision is None else bench.compress(decision.spectrum, "factored")
+    return bench.lm.model if decision is None else bench.compress(decision.spectrum, "padded")
 
 
 def _measurement(bench, method, percent, text, value: Perplexity, decision, seconds, quick, anchor) -> Measurement:
@@ -152,7 +152,7 @@ def contributions(bench: Workbench, method: str, percent: float, text: Evaluatio
     dense = bench.dense_perplexity(text, quick=True)
     excess, errors = [], []
     for _, spectrum in steps:
-        value = bench.perplexity(bench.compress(spectrum, "factored"), text, quick=True)
+        value = bench.perplexity(bench.compress(spectrum, "padded"), text, quick=True)
         excess.append(value.nats - dense.nats)
         errors.append(paired_error(value, dense))
     return Contribution(tuple(label for label, _ in steps), tuple(excess), tuple(errors))

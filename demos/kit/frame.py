@@ -35,10 +35,11 @@ from demos.kit.latest import Latest
 from demos.kit.links import PINNED, follow, link, pinned_part
 from demos.kit.panel import QUIET, AppContext, Built, Query, guarded, row
 
-PAUSE = 1.0  # seconds without a move before the details are begun
 WATCHED = 4  # visitors whose details are made in turn, of the server's eight threads
 _VIEWS = itertools.count(1)
 LIVE = QUIET | {"trigger_mode": "always_last"}
+# The page's script waits, not the server: a slider on its way asks for its number and for nothing else.
+_RESTING = "window.vitrine.resting.%s = () => trigger('click');"
 Details = Callable[[View, Pinned | None], Iterator[dict[gr.components.Component, Any]]]
 
 
@@ -56,7 +57,8 @@ class Frame:
         self._follow: tuple[Details, list[gr.components.Component]] | None = None
         self.pinned = gr.State(None)
         self.pinned_link = gr.Textbox(visible="hidden", elem_id=f"{self.key}-pinned")  # for the page's script
-        self.shown = gr.State(0)  # another number for every view that is drawn; its details follow
+        self.shown = gr.State(0)  # another number for every view that is drawn
+        self.rest = gr.HTML(visible="hidden", js_on_load=_RESTING % self.key)  # "clicked" after a pause
         self.cold = gr.State(False)  # the model was not loaded yet when the panel was opened
 
     # ---- placing ----------------------------------------------------------------------------------------------------
@@ -202,6 +204,7 @@ class Frame:
         self.cold.change(self._wake(), [self.pinned_link, *self.asked], self.everything, **LIVE)
         self._wire_pin()
         self._wire_link()
+        self.shown.change(None, js=f"() => window.vitrine.rest('{self.key}')", api_visibility="private")
         self._wire_details()
         for wire in self._later:
             wire()
@@ -278,12 +281,10 @@ class Frame:
         @guarded
         def details(request: gr.Request, pinned: Pinned | None, *values: Any) -> Iterator[dict[Any, Any]]:
             outdated = self.latest.renew(request.session_hash)
-            if outdated.wait(PAUSE):  # a slider on its way: nothing is begun that the next step throws away
-                return
             with contextlib.closing(gently(follow(self.view(values), pinned), outdated)) as parts:
                 yield from parts
 
-        self.shown.change(
+        self.rest.click(
             details, [self.pinned, *self.asked], outputs, validator=self.check(1), concurrency_id="details",
             concurrency_limit=WATCHED, **LIVE,
         )  # fmt: skip

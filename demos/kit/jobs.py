@@ -98,8 +98,7 @@ def place_task(frame: Frame, task: Task) -> None:
 
     def wire() -> None:
         inputs = [*chosen.values(), *frame.asked]
-        moved = [c.release if isinstance(c, gr.Slider) else c.input for c in frame.controls.values()]
-        changed = [opened.expand, *(c.input for c in chosen.values()), *moved]  # not at every step of a slider
+        changed = [opened.expand, *(c.input for c in chosen.values()), frame.rest.click]
         checked = frame.check(len(chosen))
         gr.on(changed, cost, inputs, view.cost, validator=checked, trigger_mode="always_last", **QUIET)
         view.start.click(begin, inputs, view.kept, validator=checked, concurrency_limit=None, **QUIET)

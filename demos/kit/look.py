@@ -36,7 +36,11 @@ FONT = ("-apple-system", "BlinkMacSystemFont", "Segoe UI", "Roboto", "Helvetica 
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 SMALL, BODY, LARGE, TITLE = "13px", "15px", "17px", "26px"
 
-_AXIS = {"gridcolor": PALETTE["line"][0], "zeroline": False, "automargin": True, "title": {"font": {"size": 13}}}
+# Margins are given: a figure that measures its own words is drawn twice
+_AXIS = {
+    "gridcolor": PALETTE["line"][0], "zeroline": False, "automargin": False, "ticklabeloverflow": "allow",
+    "title": {"font": {"size": 13}},
+}  # fmt: skip
 
 # `go.Figure(layout=FIGURE)`: every figure starts with this; style.css recolours text, grid and our blue in the dark
 FIGURE: dict[str, Any] = {

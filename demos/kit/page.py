@@ -14,11 +14,10 @@ from typing import Any
 import gradio as gr
 
 from demos import home
-from demos.kit.panel import GROUPS, AppContext, Built, Panel, Query, guarded, heading
+from demos.kit.panel import GROUPS, QUIET, AppContext, Built, Panel, Query, guarded, heading
 
 LONGEST_QUERY = 2048
 NOT_SETTINGS = ("tab", "view", "__theme", "__sign")
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 HEADER = """<header class="v-header"><a class="v-name" href="./">Vitrine</a>
 <button id="v-theme" type="button" aria-pressed="false" aria-label="Dark page" title="Light or dark page"></button>
@@ -81,7 +80,7 @@ def _fill_when_opened(panel: Panel, built: Built, tab: gr.Tab) -> None:
         query = settings_of(request) if request.query_params.get("tab") == panel.key else {}
         return [True, *guarded(built.first)(query, *values)]
 
-    tab.select(fill, [opened, *built.inputs], [opened, *built.outputs], **QUIET)
+    tab.select(fill, [opened, *built.inputs], [opened, *built.outputs], concurrency_limit=None, **QUIET)
     tab.select(None, js=_js("address", panel.key))
 
 

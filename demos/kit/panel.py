@@ -27,12 +27,12 @@ from typing import Any
 import gradio as gr
 
 from backends.runtime.errors import UserError
-from backends.runtime.gently import waited_for
+from backends.runtime.gently import apart, waited_for
 
 GROUPS = ("Compress", "Adapt", "Recommend", "Know", "Draw")
 Query = Mapping[str, str]
-# For events inside a panel. Gradio counts the seconds of each component on which progress is shown, frame by frame,
-# even where it is hidden.
+# For every event. Gradio counts the seconds of each component on which progress is shown, frame by frame, even where it
+# is hidden, and from its first event on copies all that such a component holds whenever anything in the page happens.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 log = logging.getLogger("vitrine")
 
@@ -139,7 +139,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         with waited_for(), _one_sentence(function):
-            return function(*args, **kwargs)
+            return apart(functools.partial(function, *args, **kwargs))
 
     return call
 

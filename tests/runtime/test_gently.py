@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import sys
 import threading
@@ -10,18 +11,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from backends.runtime.gently import LONGEST, QUIET, aside, breathe, gently, until_made, waited_for
+from backends.runtime.gently import LONGEST, QUIET, apart, aside, breathe, gently, until_made, waited_for
 
 
-def test_items_come_in_order_from_one_other_thread():
+def test_items_come_in_order_in_another_thread():
     def work() -> Iterator[tuple[int, int]]:
         for i in range(5):
             yield i, threading.get_ident()
 
     items = list(gently(work()))
     assert [i for i, _ in items] == list(range(5))
-    assert len({thread for _, thread in items}) == 1
-    assert items[0][1] != threading.get_ident()
+    assert threading.get_ident() not in {thread for _, thread in items}
     assert list(gently(iter(()))) == []
 
 
@@ -133,12 +133,40 @@ def test_aside_is_a_thread_of_its_own_that_gives_way():
             assert time.monotonic() - before >= LONGEST
         return threading.get_ident(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    (common,) = gently(threading.get_ident() for _ in range(1))
     thread, priority = aside(work)
-    assert thread not in (common, threading.get_ident())
+    assert thread != threading.get_ident()
     assert sys.platform != "linux" or priority > os.getpriority(os.PRIO_PROCESS, 0)
     with pytest.raises(ZeroDivisionError):
         aside(lambda: 1 / 0)
+
+
+def test_no_thread_stays_that_has_computed():
+    seen = []
+    name = contextvars.ContextVar("name")
+    name.set("a visitor's")
+    assert apart(lambda: (seen.append(threading.current_thread()), name.get())[1]) == "a visitor's"
+    for _ in gently(seen.append(threading.current_thread()) for _ in range(3)):
+        pass
+    aside(lambda: seen.append(threading.current_thread()))
+    assert len(seen) == 5 and threading.current_thread() not in seen
+    assert not any(thread.is_alive() for thread in seen)
+
+
+def test_who_waits_apart_is_still_waited_for():
+    def work() -> float:
+        with until_made():
+            (held,) = gently(step())
+        return held
+
+    def step() -> Iterator[float]:
+        time.sleep(LONGEST / 2)
+        before = time.monotonic()
+        breathe()
+        yield time.monotonic() - before
+
+    time.sleep(QUIET)
+    with waited_for():
+        assert apart(work) < QUIET / 2
 
 
 def test_work_is_not_held_up_by_who_waits_for_it():

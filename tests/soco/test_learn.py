@@ -54,7 +54,7 @@ def test_every_step_is_a_line_and_the_last_one_holds_the_result(bench, tmp_path,
     np.testing.assert_allclose(knot.history, rows, rtol=1e-5)
     assert result["removed"] == knot.facts["removed"] == pytest.approx(45, abs=1)
     assert result["settings"]["score_lr"] == RECIPES["soco"]["score_lr"]
-    expected = bench.perplexity(bench.compress(knot.spectrum, "factored"), TEXT)
+    expected = bench.perplexity(bench.compress(knot.spectrum, "padded"), TEXT)
     assert result["perplexity"] == pytest.approx(expected.value, rel=1e-9)
     assert result["shipped_origin"] == "pruned from 40 %"
 

@@ -80,7 +80,7 @@ def test_nothing_removed_is_the_dense_model(models, factors, kind: str, basis: s
         scored, _ = scored_model(lm.model, made, SCORE_FUNCTIONS[name])
         assert gap(logits(scored), dense) <= limit, name
     whole = unscored(basis, everything(made))
-    for form in ("merged", "factored"):
+    for form in ("merged", "factored", "padded"):
         assert gap(logits(materialise(lm.model, made, whole, form)), dense) <= limit, form
 
 
@@ -91,7 +91,7 @@ def test_masked_is_merged_is_factored(models, factors, kind: str, basis: str, dt
     lm, made = models(kind, dtype), factors(kind, basis, dtype)
     spectrum = drawn(made, basis)
     forms = [masked(lm.model, made, spectrum)]
-    forms += [materialise(lm.model, made, spectrum, form) for form in ("merged", "factored")]
+    forms += [materialise(lm.model, made, spectrum, form) for form in ("merged", "factored", "padded")]
     kinds = {type(m) for m in forms[2].modules()}
     assert TwoSkinny in kinds
     assert TwoSkinny not in {type(m) for m in forms[1].modules()}
@@ -128,6 +128,21 @@ def test_factors_carry_the_root_of_the_spectrum_each(models, factors):
         torch.testing.assert_close(layer.outer.T @ layer.outer, torch.diag(gain), rtol=0, atol=1e-10)
         torch.testing.assert_close(layer.inner @ layer.inner.T, torch.diag(gain), rtol=0, atol=1e-10)
         torch.testing.assert_close(layer.outer @ layer.inner, part.left * gain @ part.right)
+
+
+def test_padded_factors_share_their_shapes_and_add_nothing(models, factors):
+    lm, made = models(), factors()
+    spectrum = drawn(made, "plain")
+    factored, padded = (materialise(lm.model, made, spectrum, form) for form in ("factored", "padded"))
+    ranks = set()
+    for (name, layer), wide in zip(factored.named_modules(), padded.modules(), strict=True):
+        if isinstance(layer, TwoSkinny):
+            rank = len(layer.inner)
+            ranks.add(rank)
+            assert wide.inner.shape[0] == wide.outer.shape[1] == -(-rank // 16) * 16, name
+            assert torch.equal(wide.inner[:rank], layer.inner) and torch.equal(wide.outer[:, :rank], layer.outer)
+            assert not wide.inner[rank:].any() and not wide.outer[:, rank:].any()
+    assert len(ranks) > 2
 
 
 def test_negative_scores_survive_the_root(models, factors):

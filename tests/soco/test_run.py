@@ -243,7 +243,7 @@ def test_contributions_start_at_uniform_truncation_of_the_same_size(bench: Workb
     made = run.contributions(bench, "soco", 40, TEXT)
     masks = workbench.uniform(bench.shapes, 0.4, True)
     start = workbench.unscored("plain", {n: torch.from_numpy(m) for n, m in masks.items()})
-    value = perplexity(bench.compress(start, "factored"), bench.windows(TEXT, quick=True))
+    value = perplexity(bench.compress(start, "padded"), bench.windows(TEXT, quick=True))
     assert made.excess[0] == pytest.approx(value.nats - bench.dense_perplexity(TEXT, quick=True).nats, abs=1e-9)
 
 
@@ -483,5 +483,5 @@ def test_a_training_ends_in_a_knot_that_the_bench_takes(bench: Workbench, method
     fresh = Workbench(bench.lm, "tiny")
     measured = run.measure(fresh, method, 40, TEXT)
     assert 100 * measured.accounting.removed_linear == pytest.approx(knot.facts["removed"], abs=1e-9)
-    expected = perplexity(bench.compress(knot.spectrum, "factored"), bench.windows(TEXT, quick=True))
+    expected = perplexity(bench.compress(knot.spectrum, "padded"), bench.windows(TEXT, quick=True))
     assert measured.perplexity.nats == pytest.approx(expected.nats, rel=1e-9)
