@@ -8,6 +8,18 @@
   const visible = (id) => document.getElementById(id)?.offsetParent != null;
   const named = () => new URL(window.location).searchParams.getAll("tab").pop() ?? "home";
 
+  // What draws figures and formulas. The address of a panel fetches it with the page and reads it once it is needed;
+  // Home reads it, which takes a second, while the visitor looks around.
+  const early = document.querySelector('meta[name="v-early"]').content.split(" ").map((part) => new URL(`assets/${part}`, document.baseURI).href);
+  const add = (rel, href) => document.head.append(Object.assign(document.createElement("link"), { rel, href }));
+  const [scripts, styles] = [".js", ".css"].map((kind) => early.filter((part) => part.endsWith(kind)));
+  if (named() !== "home") scripts.forEach((part) => add("modulepreload", part));
+
+  function warm() {
+    styles.forEach((part) => add("stylesheet", part));
+    scripts.forEach((part) => import(part));
+  }
+
   let writing = 0; // the timer of an address that is about to be written
   let pending = null; // what it will do
   let wanted = named(); // the tab to turn to
@@ -144,15 +156,10 @@
     const forced = new URL(window.location).searchParams.get("__theme");
     const chosen = forced ?? window.localStorage.getItem("vitrine-theme");
     paint(chosen ? chosen === "dark" : document.body.classList.contains("dark"));
-    window.requestIdleCallback?.(warm, { timeout: 3000 });
+    if (named() === "home") window.requestIdleCallback?.(warm, { timeout: 3000 });
     if (link === null || card(link)) return;
     if (link !== "home") window.history.replaceState(null, "", window.location.pathname);
     link = null;
-  }
-
-  // What draws figures is fetched with the page; to read it takes a second, which is spent before one is asked for.
-  function warm() {
-    for (const part of document.querySelectorAll('link[rel="modulepreload"][href*="PlotlyPlot"]')) import(part.href);
   }
 
   function theme() {

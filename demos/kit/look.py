@@ -160,13 +160,14 @@ def css() -> str:
     return "\n".join([block(":root", 0), block(".dark", 1), (ASSETS / "style.css").read_text(encoding="utf-8")])
 
 
-def _plotly_early() -> str:
-    """Ask for the parts that draw figures together with the page, not a second later when one is first shown."""
-    parts = (Path(gr.__file__).parent / "templates" / "frontend" / "assets").glob("Plot*-*.js")
-    return "".join(f'<link rel="modulepreload" href="./assets/{part.name}">' for part in sorted(parts))
+def _early() -> str:
+    """Where the page's script finds what draws figures and formulas: Gradio would ask for it at the first of them."""
+    folder = Path(gr.__file__).parent / "templates" / "frontend" / "assets"
+    parts = [next(folder.glob(name)).name for name in ("PlotlyPlot-*.js", "auto-render-*.js", "katex-*.css")]
+    return f'<meta name="v-early" content="{" ".join(parts)}">'
 
 
-HEAD = f"{_plotly_early()}<script>{(ASSETS / 'shell.js').read_text(encoding='utf-8')}</script>"
+HEAD = f"{_early()}<script>{(ASSETS / 'shell.js').read_text(encoding='utf-8')}</script>"
 
 # What `launch` (or `mount_gradio_app`) is given, beside the limits of app.py
 LAUNCH: dict[str, Any] = {"theme": theme(), "css": css(), "head": HEAD, "footer_links": ["api"]}

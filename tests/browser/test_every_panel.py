@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
 from backends.runtime.recipe_files import read_recipe
 from demos import load_panels
@@ -262,8 +262,8 @@ def test_the_same_function_four_ways(page: Page, place: Place) -> None:
     page.click(f"#{place.key}-to-code")
     blocks = page.locator(f"#{place.key}-calls pre code")
     expect(blocks).to_have_count(4, timeout=DRAWN)
-    step = page.url.partition("tab=")[2].partition("&")[2].partition("=")[2]
-    expect(blocks.first).to_contain_text(step)
+    value = page.locator(f"#tab-{place.key} .v-controls input[type=range]").first.input_value()
+    expect(blocks.first).to_contain_text(f" {value}")
     command, python, http, tool = [one.removesuffix("\n") for one in blocks.all_inner_texts()]
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(python, {})
@@ -370,8 +370,8 @@ def test_the_gallery_is_sorted_and_opens_views(page: Page, place: Place) -> None
     page.click(f"#{place.key}-fill")
     cards = page.locator(f"#{place.key}-cards a")
     expect(cards.nth(1)).to_be_visible(timeout=DRAWN)
-    with contextlib.suppress(Exception):  # perhaps it is already full
-        page.locator(f"#{place.key}-stop").click(timeout=500)
+    with contextlib.suppress(Error):  # perhaps it is full by now
+        page.locator(f"#{place.key}-stop").click(timeout=5_000)
     until(page, place, "/ of .*, in /.test(text)", "gallery-said")
     made = cards.all_inner_texts()
     page.locator(f"#{place.key}-order input").focus()
