@@ -105,6 +105,25 @@ def app_server(tmp_path_factory: pytest.TempPathFactory, machine: Path) -> Itera
         yield url
 
 
+WITH_SERVERS = ("browser", "hostile", "load")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs no server first: meanwhile one computes at low priority what it computes once a machine."""
+    items.sort(key=_needs_a_server)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def begun_early(request: pytest.FixtureRequest, own_cache: None) -> None:
+    """The app, where any test is going to need it."""
+    if len(request.session.items) > 20 and any(map(_needs_a_server, request.session.items)):
+        request.getfixturevalue("app_server")
+
+
+def _needs_a_server(item: pytest.Item) -> bool:
+    return item.path.parent.name in WITH_SERVERS
+
+
 @pytest.fixture(scope="session")
 def shell_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app with the stand-in panels of tests/fakes."""
