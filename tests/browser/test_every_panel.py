@@ -262,8 +262,11 @@ def test_the_same_function_four_ways(page: Page, place: Place) -> None:
     page.click(f"#{place.key}-to-code")
     blocks = page.locator(f"#{place.key}-calls pre code")
     expect(blocks).to_have_count(4, timeout=DRAWN)
-    value = page.locator(f"#tab-{place.key} .v-controls input[type=range]").first.input_value()
-    expect(blocks.first).to_contain_text(f" {value}")
+    page.wait_for_function(
+        "key => document.querySelector(`#${key}-calls pre code`).innerText.includes("
+        "` ${document.querySelector(`#tab-${key} .v-controls input[type=range]`).value}`)",
+        arg=place.key,
+    )  # fmt: skip
     command, python, http, tool = [one.removesuffix("\n") for one in blocks.all_inner_texts()]
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(python, {})
@@ -384,7 +387,7 @@ def test_the_gallery_is_sorted_and_opens_views(page: Page, place: Place) -> None
     page.wait_for_function(f"key => {{ {falling} }}", arg=place.key)
     assert sorted(made) == sorted(cards.all_inner_texts())
     settings = json.loads(cards.last.get_attribute("data-settings"))
-    before = moved(page, place)  # the card may show the view that the page began with
+    before = moved(page, place, "ArrowLeft")  # the card may show the view that the page began with
     cards.last.click()
     until(page, place, f"text !== {json.dumps(before)}")
     numbers = [[name, str(value)] for name, value in settings.items() if isinstance(value, int | float)]
