@@ -317,7 +317,7 @@ def contributions_figure(result: Contribution) -> go.Figure:
         layout(
             height=230, margin={"l": 8, "r": 16, "t": 8, "b": 44},
             xaxis={"title": "nats a token above the dense model"},
-            yaxis={"autorange": "reversed"},
+            yaxis={"autorange": "reversed", "automargin": True},  # words, of which the longest sets the margin
         )
     )  # fmt: skip
     return figure

@@ -104,6 +104,7 @@ def test_contributions_and_table():
     result = Contribution(("uniform rank", "allocation and choice", "rescaling"), (0.9, 0.5, 0.4), (0.1, 0.1, 0.1))
     figure = figures.contributions_figure(result)
     assert list(figure.data[0].x) == [0.9, 0.5, 0.4]
+    assert figure.layout.yaxis.automargin  # its labels are words
     table = figures.size_table(measured(), Speed(1000.0, 1500.0, 5, 2048))
     assert "1,500" in table and "1,000" in table
     assert "measured" not in figures.size_table(measured(), None)
