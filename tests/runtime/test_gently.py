@@ -152,17 +152,19 @@ def test_no_thread_stays_that_has_computed():
     assert not any(thread.is_alive() for thread in seen)
 
 
+def held_up() -> Iterator[float]:
+    """One step of work, and how long it stood still at its end, in seconds."""
+    time.sleep(LONGEST / 2)
+    before = time.monotonic()
+    breathe()
+    yield time.monotonic() - before
+
+
 def test_who_waits_apart_is_still_waited_for():
     def work() -> float:
         with until_made():
-            (held,) = gently(step())
+            (held,) = gently(held_up())
         return held
-
-    def step() -> Iterator[float]:
-        time.sleep(LONGEST / 2)
-        before = time.monotonic()
-        breathe()
-        yield time.monotonic() - before
 
     time.sleep(QUIET)
     with waited_for():
@@ -170,16 +172,10 @@ def test_who_waits_apart_is_still_waited_for():
 
 
 def test_work_is_not_held_up_by_who_waits_for_it():
-    def work() -> Iterator[float]:
-        time.sleep(LONGEST / 2)
-        before = time.monotonic()
-        breathe()
-        yield time.monotonic() - before
-
     time.sleep(QUIET)
     with waited_for():
         with until_made():
-            (held,) = gently(work())
-        (again,) = gently(work())
+            (held,) = gently(held_up())
+        (again,) = gently(held_up())
     assert held < QUIET / 2
     assert again >= LONGEST
