@@ -146,7 +146,10 @@ class House:
             try:
                 if panel.warm is not None:
                     panel.warm(self.context)
-            except Exception:  # one panel's missing model must not keep the others cold
+            except UserError as error:  # one panel's missing model must not keep the others cold
+                log.error("panel %s could not be warmed: %s", panel.key, error)
+                self.cold.append(panel.key)
+            except Exception:
                 log.exception("panel %s could not be warmed", panel.key)
                 self.cold.append(panel.key)
         gc.freeze()  # modules and models stay: no search for garbage goes through them again

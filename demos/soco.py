@@ -227,9 +227,9 @@ def _place_own_text(frame: Frame) -> None:
     upload.upload(guarded(_read_upload), upload, own, **QUIET)
 
     def scored(_: gr.EventData, pinned: Pinned | None, *values: Any) -> list[Any]:
-        view = frame.view(values)
-        view = frame.view_of(view.settings.model_dump() | {"text": "yours"}, view.inputs)
-        return [_surprise(frame.context, view), *frame.turned(view, pinned)]
+        here = frame.view(values)
+        view = frame.view_of(here.settings.model_dump() | {"text": "yours"}, here.inputs)
+        return [_surprise(frame.context, view), *frame.turned(view, pinned, here=here)]
 
     def wire() -> None:
         inputs, outputs = [frame.pinned, *frame.asked], [surprise, *frame.everything]

@@ -17,8 +17,8 @@ says what a view looks like, for a moved control, a link, a restored file, an it
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -36,11 +36,22 @@ from demos.kit.links import PINNED, follow, link, pinned_part
 from demos.kit.panel import QUIET, AppContext, Built, Query, guarded, row
 
 WATCHED = 4  # visitors whose details are made in turn, of the server's eight threads
-_VIEWS = itertools.count(1)
 LIVE = QUIET | {"trigger_mode": "always_last"}
 # The page's script waits, not the server: a slider on its way asks for its number and for nothing else.
 _RESTING = "window.vitrine.resting.%s = () => trigger('click');"
 Details = Callable[[View, Pinned | None], Iterator[dict[gr.components.Component, Any]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the page shows: settings and A's view. Each drawing is another one."""
+
+    settings: Any
+    pinned: View | None
+
+    def differs(self, view: View, pinned: Pinned | None) -> bool:
+        """Whether the controls have gone on: two answers that crossed on their way arrive in either order."""
+        return self.settings != view.settings or self.pinned != (pinned and pinned.view)
 
 
 class Frame:
@@ -57,7 +68,7 @@ class Frame:
         self._follow: tuple[Details, list[gr.components.Component]] | None = None
         self.pinned = gr.State(None)
         self.pinned_link = gr.Textbox(visible="hidden", elem_id=f"{self.key}-pinned")  # for the page's script
-        self.shown = gr.State(0)  # another number for every view that is drawn
+        self.shown = gr.State(None)  # what is drawn, another one each time
         self.rest = gr.HTML(visible="hidden", js_on_load=_RESTING % self.key)  # "clicked" after a pause
         self.cold = gr.State(False)  # the model was not loaded yet when the panel was opened
 
@@ -179,15 +190,30 @@ class Frame:
             code.calls(e, view),
         ]
 
-    def turned(self, view: View, pinned: Pinned | None, result: Any = None) -> list[Any]:
-        """The values of `everything` for a view, and its result if it is known. Raises UserError."""
+    def turned(self, view: View, pinned: Pinned | None, result: Any = None, here: View | None = None) -> list[Any]:
+        """The values of `everything` for a view, and its result if it is known. Raises UserError.
+
+        here: the view that was asked from. What is alike in both is not sent: the visitor may have moved it meanwhile.
+        """
         if result is None:
             result = self.exhibit.answer(self.context, view)
-        values = view.settings.model_dump()
-        return [
-            *[values[name] for name in self.controls], *[view.inputs.get(name, "") for name in self.inputs],
-            *self._pinned(pinned), *self.redrawn(view, result, pinned), next(_VIEWS),
-        ]  # fmt: skip
+        return [*self._set(view, here), *self._pinned(pinned), *self._shown(view, result, pinned)]
+
+    def _shown(self, view: View, result: Any, pinned: Pinned | None) -> list[Any]:
+        """The values of `drawn` and `shown`."""
+        return [*self.redrawn(view, result, pinned), Shown(view.settings, pinned and pinned.view)]
+
+    def _set(self, view: View, here: View | None) -> list[Any]:
+        """The values of `asked`."""
+
+        def values(one: View) -> list[Any]:
+            settings = one.settings.model_dump()
+            return [*[settings[name] for name in self.controls], *[one.inputs.get(name, "") for name in self.inputs]]
+
+        there = values(view)
+        if here is None:
+            return there
+        return [gr.skip() if new == old else new for new, old in zip(there, values(here), strict=True)]
 
     def _pinned(self, pinned: Pinned | None) -> list[Any]:
         """State, the address's part and the button that releases it."""
@@ -233,7 +259,7 @@ class Frame:
     def _live(self) -> Callable[..., list[Any]]:
         def live(_: gr.EventData, pinned: Pinned | None, *values: Any) -> list[Any]:
             view = self.view(values)
-            return [*self.redrawn(view, self.exhibit.answer(self.context, view), pinned), next(_VIEWS)]
+            return self._shown(view, self.exhibit.answer(self.context, view), pinned)
 
         return self.turning(live)
 
@@ -241,7 +267,8 @@ class Frame:
         """The model has been loaded: what the measured figures stood for is drawn for real."""
 
         def wake(_: gr.EventData, pinned: str, *values: Any) -> list[Any]:
-            return self.turned(self.view(values), self._restored_pin(dict(parse_qsl(pinned)))[0])
+            view = self.view(values)
+            return self.turned(view, self._restored_pin(dict(parse_qsl(pinned)))[0], here=view)
 
         return self.turning(wake)
 
@@ -249,10 +276,11 @@ class Frame:
         def pin(_: gr.EventData, *values: Any) -> list[Any]:
             view = self.view(values)
             result = self.exhibit.answer(self.context, view)
-            return self.turned(view, Pinned(view, result), result)
+            return self.turned(view, Pinned(view, result), result, here=view)
 
         def release(_: gr.EventData, *values: Any) -> list[Any]:
-            return self.turned(self.view(values), None)
+            view = self.view(values)
+            return self.turned(view, None, here=view)
 
         for button, handler in ((self.pin, pin), (self.release, release)):
             button.click(self.turning(handler), self.asked, self.everything, validator=self.check(), **QUIET)
@@ -272,21 +300,27 @@ class Frame:
         self.link.click(copied, [self.pinned, *self.asked], None, js=script, validator=self.check(1), **QUIET)
 
     def _wire_details(self) -> None:
-        """Once the controls rest: what the panel itself has to add, aside from all else."""
-        if self._follow is None:
-            return
-        follow, outputs = self._follow
-        outputs = [*self.drawn, *outputs]
+        """Once the controls rest: the view that they ask for, if another is shown, and what the panel itself adds."""
+        follow, outputs = self._follow or (lambda view, pinned: iter(()), [])
+        again = [*self.drawn, self.shown]
+
+        def parts(shown: Shown | None, pinned: Pinned | None, view: View) -> Iterator[dict[Any, Any]]:
+            if shown is not None and shown.differs(view, pinned):
+                result = self.exhibit.answer(self.context, view)
+                yield dict(zip(again, self._shown(view, result, pinned), strict=True))  # once it rests, the details
+            else:
+                yield from follow(view, pinned)
 
         @guarded
-        def details(request: gr.Request, pinned: Pinned | None, *values: Any) -> Iterator[dict[Any, Any]]:
+        def details(request: gr.Request, shown: Any, pinned: Pinned | None, *values: Any) -> Iterator[dict[Any, Any]]:
             outdated = self.latest.renew(request.session_hash)
-            with contextlib.closing(gently(follow(self.view(values), pinned), outdated)) as parts:
-                yield from parts
+            yield {self.shown: gr.skip()}  # Gradio empties the outputs of a generator that ends without a word
+            with contextlib.closing(gently(parts(shown, pinned, self.view(values)), outdated)) as made:
+                yield from made
 
         self.rest.click(
-            details, [self.pinned, *self.asked], outputs, validator=self.check(1), concurrency_id="details",
-            concurrency_limit=WATCHED, **LIVE,
+            details, [self.shown, self.pinned, *self.asked], [*again, *outputs], validator=self.check(2),
+            concurrency_id="details", concurrency_limit=WATCHED, **LIVE,
         )  # fmt: skip
 
     def _leave(self, request: gr.Request) -> None:
@@ -304,18 +338,17 @@ class Frame:
         kept, ignored = restored(e.settings, own, present, e.allowed)
         for name in ignored:
             gr.Warning(f"The link's value for “{name}” was ignored.")
-        view = self._without_inputs(self.view_of(kept))
+        view, here = self._without_inputs(self.view_of(kept)), self.view_of(present)
         preview = e.preview(self.context, view)
         if preview is None:
             pinned, ignored = self._restored_pin(query)
             for name in ignored:
                 gr.Warning(f"The link's value of A for “{name}” was ignored.")
-            return [*self.turned(view, pinned), False]
+            return [*self.turned(view, pinned, here=here), False]
         figure, said, note = preview
-        values = view.settings.model_dump()
         part = urlencode({name: text for name, text in query.items() if name.startswith(PINNED)})
         return [
-            *[values[name] for name in self.controls], *["" for _ in self.inputs], None, part, gr.skip(),
+            *self._set(view, here), None, part, gr.skip(),
             figure, said, note, "", "", code.calls(e, view), gr.skip(), True,
         ]  # fmt: skip
 

@@ -83,7 +83,7 @@ def place(frame: Frame) -> None:
         if not isinstance(asked, dict):
             raise UserError("This card names no view: fill the gallery again.")
         view = frame.view(values)
-        return frame.turned(frame.view_of(view.settings.model_dump() | asked, view.inputs), pinned)
+        return frame.turned(frame.view_of(view.settings.model_dump() | asked, view.inputs), pinned, here=view)
 
     def wire() -> None:
         fill.click(

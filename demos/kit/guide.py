@@ -50,10 +50,10 @@ def place(frame: Frame) -> None:
         return gr.Walkthrough(selected=1)
 
     def measure(_: gr.EventData, pinned: Any, guessed: Any, *values: Any) -> list[Any]:
-        there = frame.view(values)
-        there = frame.view_of(there.settings.model_dump() | dict(g.moves), there.inputs)
+        here = frame.view(values)
+        there = frame.view_of(here.settings.model_dump() | dict(g.moves), here.inputs)
         number, result = guess_of(guessed), frame.exhibit.answer(frame.context, there)
-        turned = frame.turned(there, pinned, result)
+        turned = frame.turned(there, pinned, result, here)
         return [
             *turned,
             f"{compared(number, g.number(result), g.unit)} {g.explain(result)}",

@@ -134,6 +134,8 @@ def _found(kept: Any) -> str:
 async def _watch(story: Story, ident: str) -> AsyncIterator[list[Any]]:
     """No thread waits with it: the event loop looks now and then."""
     if not ident:
+        hidden = gr.update(value=None, visible=False)
+        yield [gr.Button(visible=False), "", hidden, hidden]
         return
     drawn, skip = 0.0, gr.skip()
     while True:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import ROOT, served
+from tests.conftest import ROOT, served, settled
 
 RING = """() => {
   const graph = document.querySelector('#soco-figure .js-plotly-plot');
@@ -32,6 +32,12 @@ def ring(page: Page, condition: str) -> list[float]:
         f"() => {{ const r = ({RING})(); if (!r) return false; const x = r[0]; return {condition}; }}", timeout=90_000
     )
     return page.evaluate(RING)
+
+
+def unfolded(page: Page, title: str, content: str) -> None:
+    """Open a closed row and wait until it can be used."""
+    page.get_by_role("button", name=title).click()
+    settled(page, content)
 
 
 def sentence(page: Page) -> str:
@@ -103,7 +109,7 @@ def test_a_text_of_ones_own_goes_into_the_file_and_not_into_the_link(
     page: Page, app_server: str, tmp_path: Path
 ) -> None:
     opened(page, app_server, "&method=svd")
-    page.get_by_role("button", name="Your own text").click()
+    unfolded(page, "Your own text", "#soco-own textarea")
     page.locator("#soco-own textarea").fill("Returns the number of rows.\nAnd of columns, too. " * 5)
     page.wait_for_timeout(300)  # nobody types and presses in the same moment
     page.get_by_role("button", name="Measure this text").click()
@@ -111,6 +117,7 @@ def test_a_text_of_ones_own_goes_into_the_file_and_not_into_the_link(
     page.click("#soco-link")
     expect(page.locator(".toast-body")).to_contain_text("too large for a link")
     page.click("#soco-to-files")
+    settled(page, "#soco-save-json")
     with page.expect_download() as download:
         page.click("#soco-save-json")
     download.value.save_as(tmp_path / "own.json")
@@ -118,6 +125,7 @@ def test_a_text_of_ones_own_goes_into_the_file_and_not_into_the_link(
     other = page.context.new_page()
     opened(other, app_server)
     other.click("#soco-to-files")
+    settled(other, "#soco-save-json")
     other.set_input_files("#soco-restore input[type=file]", tmp_path / "own.json")
     expect(other.locator("#soco-protocol")).to_contain_text("your text", timeout=60_000)
     assert sentence(other).split(",")[0] == said.split(",")[0]
@@ -125,7 +133,7 @@ def test_a_text_of_ones_own_goes_into_the_file_and_not_into_the_link(
 
 def test_what_cannot_be_trained_says_so(page: Page, app_server: str) -> None:
     opened(page, app_server, "&method=svd")
-    page.get_by_role("button", name="Run SoCo yourself").click()
+    unfolded(page, "Run SoCo yourself", "#soco-job-start")
     expect(page.get_by_text("SVD truncates and trains nothing").first).to_be_visible(timeout=30_000)
     page.locator("#soco-job-start").click()
     expect(page.locator(".toast-body")).to_contain_text("SVD truncates and trains nothing")
@@ -136,6 +144,7 @@ def test_a_saved_model_is_whole(page: Page, app_server: str, tmp_path: Path) -> 
 
     opened(page, app_server, "&method=svd&removed=50")
     page.click("#soco-to-files")
+    settled(page, "#soco-save-json")
     with page.expect_download() as download:
         page.click("#soco-save-safetensors")
     download.value.save_as(tmp_path / "model.safetensors")
@@ -151,7 +160,7 @@ def test_a_text_of_ones_own_is_not_in_a_link(page: Page, app_server: str) -> Non
 
 def test_your_own_text_is_scored_and_never_executed(page: Page, app_server: str) -> None:
     opened(page, app_server, "&method=svd")
-    page.get_by_role("button", name="Your own text").click()
+    unfolded(page, "Your own text", "#soco-own textarea")
     page.get_by_label("Text", exact=True).last.fill(
         '<img src=x onerror="window.hacked=1"> Returns the number of rows. ' * 5
     )
@@ -168,7 +177,7 @@ def test_your_own_text_is_scored_and_never_executed(page: Page, app_server: str)
 
 def test_an_empty_text_gets_one_sentence(page: Page, app_server: str) -> None:
     opened(page, app_server, "&method=svd")
-    page.get_by_role("button", name="Your own text").click()
+    unfolded(page, "Your own text", "#soco-own textarea")
     page.get_by_role("button", name="Measure this text").click()
     expect(page.get_by_text("type or paste at least one word")).to_be_visible()
 
