@@ -7,7 +7,8 @@ once per session.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from demos import home
 from demos.kit.panel import GROUPS, QUIET, AppContext, Built, Panel, Query, guarded, heading
 
 LONGEST_QUERY = 2048
+PAINTED = 0.06  # seconds in which a page shows the words that it was sent
 NOT_SETTINGS = ("tab", "view", "__theme", "__sign")
 
 HEADER = """<header class="v-header"><a class="v-name" href="./">Vitrine</a>
@@ -74,11 +76,18 @@ def _fill_when_opened(panel: Panel, built: Built, tab: gr.Tab) -> None:
     """A tab's `select` comes whenever it is shown: by a click, by a link, and as the one its group shows first."""
     opened = gr.State(False)
 
-    def fill(request: gr.Request, opened: bool, *values: Any) -> list[Any]:
-        if opened:
-            return [gr.skip() for _ in (opened, *built.outputs)]
-        query = settings_of(request) if request.query_params.get("tab") == panel.key else {}
-        return [True, *guarded(built.first)(query, *values)]
+    def fill(request: gr.Request, filled: bool, *values: Any) -> Iterator[list[Any]]:
+        if filled:
+            yield [gr.skip() for _ in (opened, *built.outputs)]
+            return
+        addressed = request.query_params.get("tab") == panel.key
+        first = [True, *guarded(built.first)(settings_of(request) if addressed else {}, *values)]
+        if addressed:  # the page reads what draws figures only now, and stands still for it: words before figures
+            late = [isinstance(one, gr.Plot | gr.State) for one in (opened, *built.outputs)]
+            yield [gr.skip() if waits else value for value, waits in zip(first, late, strict=True)]
+            time.sleep(PAINTED)
+            first = [value if waits else gr.skip() for value, waits in zip(first, late, strict=True)]
+        yield first
 
     tab.select(fill, [opened, *built.inputs], [opened, *built.outputs], concurrency_limit=None, **QUIET)
     tab.select(None, js=_js("address", panel.key))
