@@ -40,7 +40,7 @@ PAINTED = """() => new Promise(done => requestAnimationFrame(() => setTimeout(
 MARK = "figure => { window.before = document.querySelector(figure)?.data; }"
 MOVED = """([slider, said, figure]) => {
   const value = Number(document.querySelector(slider).value);
-  const numbers = document.querySelector(said).innerText.match(/[0-9]+([.][0-9]+)?/g) ?? [];
+  const numbers = document.querySelector(said)?.innerText.match(/[0-9]+([.][0-9]+)?/g) ?? [];
   return numbers.some(one => Number(one) === value)
     && (figure === 'none' || document.querySelector(figure)?.data !== window.before);
 }"""

@@ -219,7 +219,9 @@ def _place_own_text(frame: Frame) -> None:
     """The closed row in which a visitor brings a text."""
     with row("Your own text", "paste or upload; see what surprises the model"):
         own = gr.Textbox(label="Text", lines=6, max_lines=12, placeholder="Paste any plain text", elem_id="soco-own")
-        upload = gr.File(label="or a plain-text file, up to 1 MB", file_types=[".txt", ".md"], type="filepath")
+        upload = gr.File(
+            label="or a plain-text file, up to 1 MB", file_types=[".txt", ".md"], type="filepath", height=110
+        )
         with gr.Row(elem_classes="v-actions"):
             score = gr.Button("Measure this text", variant="primary")
         surprise = gr.HTML(js_on_load=None)

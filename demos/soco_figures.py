@@ -228,7 +228,7 @@ def ranks_figure(accounting: Accounting, pinned: Accounting | None = None) -> go
             height=300,
             margin={"l": 48, "r": 8, "t": 28, "b": 8},
             xaxis={"side": "top"},
-            yaxis={"autorange": "reversed", "showgrid": False},
+            yaxis={"autorange": "reversed", "showgrid": False, "ticksuffix": " "},
         )
     )
     return figure
@@ -290,8 +290,9 @@ def spectrum_figure(view: SpectrumView) -> go.Figure:
     ticks = _log_ticks(float(view.sigma.min()), float(view.sigma.max()))
     figure.update_layout(
         layout(
-            height=330, showlegend=True, margin={"l": 56, "r": 8, "t": 8, "b": 44},
-            legend={"orientation": "h", "y": 1.14, "x": 0, "font": {"size": 13}, "itemsizing": "constant"},
+            height=350, showlegend=True, margin={"l": 56, "r": 8, "t": 56, "b": 44},
+            legend={"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 0, "font": {"size": 13},
+                    "itemsizing": "constant"},
             xaxis={}, yaxis={"title": "σ (log)", "type": "log", **ticks},
             xaxis2={"title": "component"},
             yaxis2={"title": "score s"},

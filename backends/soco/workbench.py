@@ -18,7 +18,7 @@ from backends.lm.load import LanguageModel
 from backends.lm.perplexity import Perplexity, Windows, perplexity, rolling_windows
 from backends.lm.rebuild import projections
 from backends.runtime.errors import UserError
-from backends.runtime.gently import until_made
+from backends.runtime.gently import breathe, until_made
 from backends.runtime.store import ModelStore
 from backends.soco.budget import Shapes, by_importance, uniform
 from backends.soco.curvature import two_sided_importance
@@ -34,6 +34,7 @@ STATISTICS_WINDOWS = 128
 CURVATURE_AT = 60  # percent removed
 POOL_WINDOWS = 1024
 QUICK_TOKENS = 2048
+HEARS = 0.2  # seconds between two looks at whether a part that others make is still wanted
 DECISIONS = 32_000_000  # bytes of decisions that are kept, about 100
 T = TypeVar("T")
 
@@ -79,7 +80,8 @@ class Workbench:
         """One thread at a time. One lock a part: a slow one keeps nobody from another."""
         lock = self._locks.setdefault(key, threading.RLock())
         with until_made():  # perhaps by work that gives way
-            lock.acquire()
+            while not lock.acquire(timeout=HEARS):
+                breathe()
         try:
             yield
         finally:
@@ -157,6 +159,7 @@ class Workbench:
     ) -> dict[str, Factor]:
         made = {}
         for name, linear in projections(self.lm.model).items():
+            breathe()
             gram = statistics.gram(name) if statistics else None
             factor = decompose(linear.weight, basis, gram, curvatures.get(name))
             made[name] = factor.to(linear.weight.dtype, linear.weight.device)

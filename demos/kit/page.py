@@ -6,9 +6,9 @@ once per session.
 
 from __future__ import annotations
 
+import itertools
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ from demos import home
 from demos.kit.panel import GROUPS, QUIET, AppContext, Built, Panel, Query, guarded, heading
 
 LONGEST_QUERY = 2048
-PAINTED = 0.06  # seconds in which a page shows the words that it was sent
 NOT_SETTINGS = ("tab", "view", "__theme", "__sign")
 
 HEADER = """<header class="v-header"><a class="v-name" href="./">Vitrine</a>
@@ -72,24 +71,39 @@ def _place_group(demo: gr.Blocks, group: str, panels: Sequence[Panel], context: 
     return places
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Values that are shown a moment later."""
+
+    values: list[Any]
+
+
 def _fill_when_opened(panel: Panel, built: Built, tab: gr.Tab) -> None:
-    """A tab's `select` comes whenever it is shown: by a click, by a link, and as the one its group shows first."""
-    opened = gr.State(False)
+    """A tab's `select` comes whenever it is shown: by a click, by a link, and as the one its group shows first.
 
-    def fill(request: gr.Request, filled: bool, *values: Any) -> Iterator[list[Any]]:
+    A page that was opened at the panel's address reads only now what draws figures, and stands still for it: there the
+    words come first. Home has read it meanwhile.
+    """
+    opened, held = gr.State(False), gr.State(None)
+    late = [isinstance(one, gr.Plot | gr.State) for one in built.outputs]
+
+    def fill(request: gr.Request, filled: bool, *values: Any) -> list[Any]:
         if filled:
-            yield [gr.skip() for _ in (opened, *built.outputs)]
-            return
+            return [gr.skip() for _ in (opened, held, *built.outputs)]
         addressed = request.query_params.get("tab") == panel.key
-        first = [True, *guarded(built.first)(settings_of(request) if addressed else {}, *values)]
-        if addressed:  # the page reads what draws figures only now, and stands still for it: words before figures
-            late = [isinstance(one, gr.Plot | gr.State) for one in (opened, *built.outputs)]
-            yield [gr.skip() if waits else value for value, waits in zip(first, late, strict=True)]
-            time.sleep(PAINTED)
-            first = [value if waits else gr.skip() for value, waits in zip(first, late, strict=True)]
-        yield first
+        first = guarded(built.first)(settings_of(request) if addressed else {}, *values)
+        if not (addressed and any(late)):
+            return [True, None, *first]
+        words = [gr.skip() if waits else value for value, waits in zip(first, late, strict=True)]
+        return [True, Held(list(itertools.compress(first, late))), *words]
 
-    tab.select(fill, [opened, *built.inputs], [opened, *built.outputs], concurrency_limit=None, **QUIET)
+    def show(waiting: Held | None) -> list[Any]:
+        return [None, *(waiting.values if waiting else [gr.skip()] * sum(late))]
+
+    outputs = [opened, held, *built.outputs]
+    tab.select(fill, [opened, *built.inputs], outputs, concurrency_limit=None, **QUIET)
+    if any(late):
+        held.change(show, held, [held, *itertools.compress(built.outputs, late)], concurrency_limit=None, **QUIET)
     tab.select(None, js=_js("address", panel.key))
 
 
