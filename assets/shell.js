@@ -15,9 +15,13 @@
   const [scripts, styles] = [".js", ".css"].map((kind) => early.filter((part) => part.endsWith(kind)));
   if (named() !== "home") scripts.forEach((part) => add("modulepreload", part));
 
-  function warm() {
+  let read = false;
+  const drawing = () => read || window.Plotly !== undefined;
+
+  async function warm() {
     styles.forEach((part) => add("stylesheet", part));
-    scripts.forEach((part) => import(part));
+    await Promise.all(scripts.map((part) => import(part)));
+    read = true;
   }
 
   let writing = 0; // the timer of an address that is about to be written
@@ -170,5 +174,5 @@
 
   window.addEventListener("popstate", () => open(named()));
   window.addEventListener("click", (event) => event.isTrusted && (link = null), true);
-  window.vitrine = { address, copy, group, home, open, picture, ready, rest, resting, save, settings, theme, turn, unfold };
+  window.vitrine = { address, copy, drawing, group, home, open, picture, ready, rest, resting, save, settings, theme, turn, unfold };
 })();

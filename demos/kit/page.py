@@ -27,6 +27,7 @@ IN_PLACE = """
 element.querySelector('#v-theme').addEventListener('click', () => window.vitrine.theme());
 element.querySelector('.v-name').addEventListener('click', (event) => window.vitrine.home(event));
 """
+WORDS_FIRST = "(filled, cue, ...rest) => [filled, window.vitrine.drawing() ? '' : 'yes', ...rest]"
 
 
 @dataclass(frozen=True)
@@ -71,39 +72,33 @@ def _place_group(demo: gr.Blocks, group: str, panels: Sequence[Panel], context: 
     return places
 
 
-@dataclass(frozen=True, eq=False)
-class Held:
-    """Values that are shown a moment later."""
-
-    values: list[Any]
-
-
 def _fill_when_opened(panel: Panel, built: Built, tab: gr.Tab) -> None:
     """A tab's `select` comes whenever it is shown: by a click, by a link, and as the one its group shows first.
 
-    A page that was opened at the panel's address reads only now what draws figures, and stands still for it: there the
-    words come first. Home has read it meanwhile.
+    A page that was opened at a panel's address reads only now what draws figures, and stands still for it: there the
+    words come first. Where Home has read it meanwhile, all comes at once.
     """
     opened, held = gr.State(False), gr.State(None)
+    cue = gr.Textbox(visible="hidden")  # changes when figures are held; a State would tell of every answer
     late = [isinstance(one, gr.Plot | gr.State) for one in built.outputs]
+    figures = list(itertools.compress(built.outputs, late))
 
-    def fill(request: gr.Request, filled: bool, *values: Any) -> list[Any]:
+    def fill(request: gr.Request, filled: bool, words_first: Any, *values: Any) -> list[Any]:
         if filled:
-            return [gr.skip() for _ in (opened, held, *built.outputs)]
-        addressed = request.query_params.get("tab") == panel.key
-        first = guarded(built.first)(settings_of(request) if addressed else {}, *values)
-        if not (addressed and any(late)):
-            return [True, None, *first]
+            return [gr.skip() for _ in (opened, held, cue, *built.outputs)]
+        query = settings_of(request) if request.query_params.get("tab") == panel.key else {}
+        first = guarded(built.first)(query, *values)
+        if not (words_first and figures):
+            return [True, gr.skip(), gr.skip(), *first]
         words = [gr.skip() if waits else value for value, waits in zip(first, late, strict=True)]
-        return [True, Held(list(itertools.compress(first, late))), *words]
+        return [True, list(itertools.compress(first, late)), panel.key, *words]
 
-    def show(waiting: Held | None) -> list[Any]:
-        return [None, *(waiting.values if waiting else [gr.skip()] * sum(late))]
-
-    outputs = [opened, held, *built.outputs]
-    tab.select(fill, [opened, *built.inputs], outputs, concurrency_limit=None, **QUIET)
-    if any(late):
-        held.change(show, held, [held, *itertools.compress(built.outputs, late)], concurrency_limit=None, **QUIET)
+    tab.select(
+        fill, [opened, cue, *built.inputs], [opened, held, cue, *built.outputs], js=WORDS_FIRST, concurrency_limit=None,
+        **QUIET,
+    )  # fmt: skip
+    if figures:
+        cue.change(lambda kept: [None, *kept], held, [held, *figures], concurrency_limit=None, **QUIET)
     tab.select(None, js=_js("address", panel.key))
 
 
