@@ -98,7 +98,8 @@ def _fill_when_opened(panel: Panel, built: Built, tab: gr.Tab) -> None:
         **QUIET,
     )  # fmt: skip
     if figures:
-        cue.change(lambda kept: [None, *kept], held, [held, *figures], concurrency_limit=None, **QUIET)
+        nothing = [gr.skip() for _ in figures]
+        cue.change(lambda kept: [None, *(kept or nothing)], held, [held, *figures], concurrency_limit=None, **QUIET)
     tab.select(None, js=_js("address", panel.key))
 
 

@@ -1,0 +1,205 @@
+"""Small labelled sets that need no download, in the spirit of VTAB: 800 pictures to train on, 200 to choose by, a test.
+
+Real ones come from installed packages (scikit-learn, scikit-image), procedural ones from `procedural`, whose formulas
+are not those of the pretraining. This is not VTAB-1K: no set of it is used, and no figure is comparable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from backends.runtime.errors import UserError
+from backends.vision import procedural
+
+TRAIN, VALIDATION, TEST = 800, 200, 1000
+CROP = 32  # pixels of a photograph's crop
+Group = Literal["natural", "specialised", "structured"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """images: (n, side, side, 3) uint8; labels: (n,) int64."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task's pictures at one size; no picture, and no pixel of a photograph, is in two splits."""
+
+    key: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """What a person reads about a task. real: photographs or scans; source: where they come from."""
+
+    title: str
+    group: Group
+    real: bool
+    source: str
+    make: Callable[[int, int], TaskData]
+
+
+def load_task(key: str, side: int, seed: int = 0) -> TaskData:
+    """A task's three splits at `side` pixels. Raises UserError for an unknown key."""
+    if key not in TASKS:
+        raise UserError(f"Unknown task {key!r}: choose among {', '.join(TASKS)}.")
+    return TASKS[key].make(side, seed)
+
+
+def resized(images: np.ndarray, side: int) -> np.ndarray:
+    """(n, h, w) or (n, h, w, 3) uint8 -> (n, side, side, 3) uint8, bilinear, through PIL."""
+    made = [Image.fromarray(one).convert("RGB").resize((side, side), Image.Resampling.BILINEAR) for one in images]
+    return np.stack([np.asarray(one) for one in made])
+
+
+# ---- real ------------------------------------------------------------------------------------------------------------
+
+
+def digits(side: int, seed: int) -> TaskData:
+    """Scanned handwritten digits, 8 x 8: 800, 200 and the other 797."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    images = resized((found.images * (255 / 16)).astype(np.uint8), side)
+    order = np.random.default_rng(seed).permutation(len(images))
+    return _cut("digits", tuple("0123456789"), images[order], found.target[order].astype(np.int64))
+
+
+def faces(side: int, seed: int) -> TaskData:
+    """Faces and patches without one, 25 x 25, 200 in all: half to train on, 40 to choose by, 60 for the test."""
+    from skimage.data import lfw_subset
+
+    found = lfw_subset()  # 100 faces, then 100 others
+    images = resized((255 * found / found.max()).astype(np.uint8), side)
+    labels = np.repeat([0, 1], 100)
+    order = np.random.default_rng(seed).permutation(200)
+    return _cut("faces", ("face", "no face"), images[order], labels[order], 100, 40)
+
+
+def textures(side: int, seed: int) -> TaskData:
+    """Crops of three photographs, turned at random: train from the left, validation and test from elsewhere."""
+    from skimage import data
+
+    photographs = {"brick": data.brick(), "grass": data.grass(), "gravel": data.gravel()}
+    draw = np.random.default_rng(seed)
+
+    def crops(count: int, left: int, right: int, top: int, bottom: int) -> Split:
+        images, labels = [], np.arange(count) % len(photographs)
+        for label in labels:
+            whole = list(photographs.values())[label]
+            x, y = draw.integers(left, right - CROP + 1), draw.integers(top, bottom - CROP + 1)
+            crop = whole[y : y + CROP, x : x + CROP].astype(float)
+            crop = (crop - crop.mean()) / max(crop.std(), 1e-6)  # brightness and contrast would tell too much
+            crop = np.clip(128 + draw.uniform(20, 60) * crop, 0, 255).astype(np.uint8)
+            images.append(np.rot90(crop, draw.integers(4)))
+        return Split(resized(np.stack(images), side), labels.astype(np.int64))
+
+    middle, wide = 256, 512
+    return TaskData(
+        "textures", tuple(photographs), crops(TRAIN, 0, middle - CROP, 0, 384 - CROP),
+        crops(VALIDATION, 0, middle - CROP, 384, wide), crops(TEST, middle, wide, 0, wide),
+    )  # fmt: skip
+
+
+def depth(side: int, seed: int) -> TaskData:
+    """Crops of a photograph, labelled by how near their middle is: quarters of the measured disparity.
+
+    Columns of the photograph go to the splits in turn, a crop's width apart; crops without a measurement are left out.
+    """
+    from skimage.data import stereo_motorcycle
+
+    photograph, _, disparity = stereo_motorcycle()
+    height, width = disparity.shape
+    half, quarter = CROP // 2, CROP // 4
+    band, owners = width // 10, ("train", "train", "test", "train", "validation", "train", "test", "train", "test",
+                                 "train")  # fmt: skip
+    found: dict[str, tuple[list, list]] = {name: ([], []) for name in ("train", "validation", "test")}
+    for x in range(half, width - half, 2):
+        place = min(x // band, 9)
+        inside = x - half >= place * band and x + half <= (place + 1) * band
+        if not inside:
+            continue
+        for y in range(half, height - half, 4):
+            middle = disparity[y - quarter : y + quarter, x - quarter : x + quarter]
+            known = middle[np.isfinite(middle)]
+            if known.size < middle.size // 2:
+                continue
+            images, values = found[owners[place]]
+            images.append(photograph[y - half : y + half, x - half : x + half])
+            values.append(np.median(known))
+    edges = np.quantile(np.concatenate([values for _, values in found.values()]), [0.25, 0.5, 0.75])
+    draw = np.random.default_rng(seed)
+
+    def split(name: str, count: int) -> Split:
+        images, values = found[name]
+        chosen = draw.permutation(len(images))[:count]
+        labels = np.digitize(np.array(values)[chosen], edges)
+        return Split(resized(np.stack([images[i] for i in chosen]), side), labels.astype(np.int64))
+
+    names = ("far", "middling", "near", "very near")
+    return TaskData("depth", names, split("train", TRAIN), split("validation", VALIDATION), split("test", TEST))
+
+
+# ---- procedural ------------------------------------------------------------------------------------------------------
+
+
+def _procedural(key: str, classes: tuple[str, ...], draw: Callable) -> Callable[[int, int], TaskData]:
+    """draw: (count, side, rng, test) -> images (n, side, side, 3) uint8 and labels."""
+
+    def make(side: int, seed: int) -> TaskData:
+        rng = np.random.default_rng([seed, *key.encode()])
+        known = draw(TRAIN + VALIDATION, side, rng, False)
+        images, labels = (np.asarray(part) for part in known)
+        test = Split(*draw(TEST, side, rng, True))
+        return TaskData(
+            key, classes, Split(images[:TRAIN], labels[:TRAIN]), Split(images[TRAIN:], labels[TRAIN:]), test
+        )  # fmt: skip
+
+    return make
+
+
+def _cut(key: str, classes: tuple[str, ...], images: np.ndarray, labels: np.ndarray, train: int = TRAIN,
+         validation: int = VALIDATION) -> TaskData:  # fmt: skip
+    first, second = train, train + validation
+    parts = [Split(images[rows], labels[rows]) for rows in (slice(first), slice(first, second), slice(second, None))]
+    return TaskData(key, classes, *parts)
+
+
+_SHAPES = "white shapes on black after dSprites, larger"
+TASKS: dict[str, TaskCard] = {
+    "digits": TaskCard("Digits", "natural", True, "scikit-learn's scanned digits", digits),
+    "faces": TaskCard("Faces", "natural", True, "scikit-image's lfw_subset, 200 patches", faces),
+    "textures": TaskCard("Textures", "specialised", True, "crops of scikit-image's brick, grass and gravel", textures),
+    "depth": TaskCard("Depth", "specialised", True, "crops of scikit-image's stereo_motorcycle", depth),
+    "location": TaskCard(
+        "Location", "structured", False, f"{_SHAPES}; 16 columns",
+        _procedural("location", tuple(f"column {i + 1}" for i in range(16)), procedural.location),
+    ),
+    "orientation": TaskCard(
+        "Orientation", "structured", False, f"{_SHAPES}; 16 turns, some alike for squares and ellipses",
+        _procedural("orientation", tuple(f"{22.5 * i:g}°" for i in range(16)), procedural.orientation),
+    ),
+    "count": TaskCard(
+        "Count", "structured", False, "3 to 10 balls, boxes and cylinders on a floor after CLEVR",
+        _procedural("count", tuple(map(str, range(3, 11))), procedural.count),
+    ),
+    "azimuth": TaskCard(
+        "Azimuth", "structured", False, "five kinds of toys from 18 sides after small NORB; other toys in the test",
+        _procedural("azimuth", tuple(f"{20 * i}°" for i in range(18)), procedural.azimuth),
+    ),
+}  # fmt: skip
