@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import shutil
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from backends.lm.load import LanguageModel, load_language_model
 from backends.lm.perplexity import Perplexity, perplexity, rolling_windows
 from backends.lm.settings import NAME, Architecture, TrainSettings
 from backends.lm.texts import stories
+from backends.runtime.device import hardware
 
 PROMPTS = (
     "Returns the number of",
@@ -88,7 +88,7 @@ trained on, near-duplicates may be. Kilobytes by package: {shares}. None of this
 ## Training
 Tier `{settings.tier}`: `python -m backends.lm.train --tier {settings.tier} --seed {settings.seed}`. {tokens:,} tokens
 ({tokens / training["tokens"]:.2f} epochs) in {run["step"]:,} steps of {settings.batch} windows, {run["seconds"] / 60:.0f} minutes on
-{_hardware()}, bf16 autocast. AdamW (β 0.9, 0.95), peak learning rate {settings.peak_lr:g}, warm-up 200 steps, cosine to 2 %,
+{hardware()}, bf16 autocast. AdamW (β 0.9, 0.95), peak learning rate {settings.peak_lr:g}, warm-up 200 steps, cosine to 2 %,
 weight decay {settings.weight_decay:g}, clip 1.
 
 | tokens (M) | minutes | held-out perplexity (first 32k tokens, windows of {arch.context}) |
@@ -125,9 +125,3 @@ def _continuations(lm: LanguageModel) -> list[str]:
         text = continue_text(lm, lm.model, prompt, tokens=60, seed=0).text
         lines.append(f"{number}. `{prompt}` → " + "`" + text.replace("\n", "⏎").replace("`", "ˋ") + "`")
     return lines
-
-
-def _hardware() -> str:
-    if torch.cuda.is_available():
-        return f"one {torch.cuda.get_device_name()}"
-    return f"{torch.get_num_threads()} CPU threads ({platform.machine()})"

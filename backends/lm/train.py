@@ -17,15 +17,15 @@ import torch
 from accelerate import Accelerator
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from safetensors import safe_open
-from safetensors.torch import save_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from backends.lm import corpus
 from backends.lm.settings import NAME, Architecture, TrainSettings
 from backends.lm.tokenizer import encode_documents, save_tokens, train_tokenizer
+from backends.runtime.checkpoints import load_checkpoint, save_checkpoint
 from backends.runtime.device import limit_threads
 from backends.runtime.files import ASSETS, cache_folder, whole_file
+from backends.runtime.schedule import warm_cosine
 
 
 class Command(TrainSettings, BaseSettings):
@@ -114,11 +114,7 @@ def _epoch_order(seed: int, epoch: int, windows: int, context: int) -> tuple[int
 
 def learning_rate(step: int, total: int, peak: float) -> float:
     """Linear warm-up over 200 steps (or a tenth), then a cosine to 2 % of the peak."""
-    warm_up = min(200, max(1, total // 10))
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    progress = (step - warm_up) / max(1, total - warm_up)
-    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+    return peak * warm_cosine(step, total, 200)
 
 
 @torch.no_grad()
@@ -136,28 +132,6 @@ def next_token_loss(model: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
     with torch.autocast(rows.device.type, torch.bfloat16):
         logits = model(input_ids=rows[:, :-1], use_cache=False).logits
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten())
-
-
-def save_checkpoint(path: Path, model: torch.nn.Module, optimiser: torch.optim.AdamW, facts: dict) -> None:
-    tensors = {f"model.{name}": value for name, value in model.named_parameters()}
-    for name, value in model.named_parameters():
-        for moment, state in optimiser.state[value].items():
-            tensors[f"{moment}.{name}"] = state
-    with whole_file(path) as temporary:
-        save_file(
-            {k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary, {"facts": json.dumps(facts)}
-        )
-
-
-def load_checkpoint(path: Path, model: torch.nn.Module, optimiser: torch.optim.AdamW) -> dict:
-    """Put weights and moments back; returns the facts that were saved with them."""
-    with safe_open(path, "pt") as file:
-        names = list(file.keys())
-        for name, value in model.named_parameters():
-            value.data.copy_(file.get_tensor(f"model.{name}"))
-            moments = [n.split(".", 1)[0] for n in names if n.split(".", 1)[1] == name and not n.startswith("model.")]
-            optimiser.state[value] = {m: file.get_tensor(f"{m}.{name}").to(value.device) for m in moments}
-        return json.loads(file.metadata()["facts"])
 
 
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict]:
@@ -184,7 +158,7 @@ def train(settings: TrainSettings, arch: Architecture, work: Path) -> tuple[Llam
     facts = {"step": 0, "seconds": 0.0, "log": []}
     checkpoint = work / f"checkpoint-{settings.tier}.safetensors"
     if checkpoint.exists():
-        facts = load_checkpoint(checkpoint, model, optimiser)
+        facts = load_checkpoint(checkpoint, model, [optimiser])
     wrapped, optimiser = accelerator.prepare(model, optimiser)
     loss_of = torch.compile(next_token_loss) if settings.compile else next_token_loss
     share = settings.batch // accelerator.num_processes
@@ -205,7 +179,7 @@ def train(settings: TrainSettings, arch: Architecture, work: Path) -> tuple[Llam
             facts["seconds"] = before + time.monotonic() - started
             report = _report(facts, float(loss.detach()), wrapped, held_out, settings, arch)
             if accelerator.is_main_process:
-                save_checkpoint(checkpoint, model, optimiser.optimizer, facts)
+                save_checkpoint(checkpoint, model, [optimiser.optimizer], facts)
                 print(report, flush=True)
     return accelerator.unwrap_model(wrapped).float(), facts
 

@@ -20,7 +20,7 @@ def inner_products(form: str) -> dict[str, tuple[float, float]]:
     images, labels = batches(1, DOUBLE)[0]
     F.cross_entropy(model(pixel_values=images).logits, labels).backward()
     weights = {name: (a.down.weight, a.up.weight) for name, a in own_adapters(model).items()}
-    return {name: tuple(float((w * w.grad).sum()) for w in pair) for name, pair in weights.items()}
+    return {name: tuple((w * w.grad).sum().item() for w in pair) for name, pair in weights.items()}
 
 
 @pytest.mark.parametrize("form", ["lora", "bottleneck"])
@@ -39,8 +39,8 @@ def test_it_is_the_inner_product_with_the_gradient_of_the_weight() -> None:
     for site in places.values():
         a = site.parts["own"]
         product = a.settings.scale * a.up.weight @ a.down.weight
-        assert float((a.down.weight * a.down.weight.grad).sum()) == pytest.approx(
-            float((product * site.host.weight.grad).sum()), rel=1e-10
+        assert (a.down.weight * a.down.weight.grad).sum().item() == pytest.approx(
+            (product * site.host.weight.grad).sum().item(), rel=1e-10
         )
 
 
@@ -51,7 +51,7 @@ def test_the_score_is_the_mean_of_absolute_sums_over_down_and_up() -> None:
         model.zero_grad()
         F.cross_entropy(model(pixel_values=images).logits, labels).backward()
         for name, a in own_adapters(model).items():
-            sums[name].append(sum(float((w * w.grad).sum()) for w in (a.down.weight, a.up.weight)))
+            sums[name].append(sum((w * w.grad).sum().item() for w in (a.down.weight, a.up.weight)))
     for criterion, of in (("taylor", lambda values: [abs(v) for v in values]), ("taylor-signed", list)):
         scores = importance(model, given, criterion)
         for name, values in sums.items():

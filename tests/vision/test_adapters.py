@@ -25,6 +25,10 @@ MODELS = {
 }
 
 
+# PEFT asks transformers under a name that has been replaced
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+
 def peft_twin(model: torch.nn.Module) -> torch.nn.Module:
     """PEFT's LoRA with the weights of our sites."""
     from peft import LoraConfig, get_peft_model

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
 from backends.runtime.errors import UserError
 from backends.vision import procedural, raycast
-from backends.vision.tasks import TASKS, load_task, resized
+from backends.vision.tasks import TASKS, TaskData, load_task, resized
 
 SIZES = {"digits": (800, 200, 797), "faces": (100, 40, 60)}
 
 
-@pytest.fixture(scope="module")
-def tasks() -> dict:
-    return {key: load_task(key, 48) for key in TASKS}
+@functools.cache
+def made(key: str) -> TaskData:
+    """A task, made once for all tests that look at it."""
+    return load_task(key, 48)
 
 
 @pytest.mark.parametrize("key", TASKS)
-def test_splits_have_their_sizes_and_every_class(tasks: dict, key: str) -> None:
-    task = tasks[key]
+def test_splits_have_their_sizes_and_every_class(key: str) -> None:
+    task = made(key)
     splits = (task.train, task.validation, task.test)
     assert tuple(map(len, splits)) == SIZES.get(key, (800, 200, 1000))
     for split in splits:
@@ -29,17 +32,17 @@ def test_splits_have_their_sizes_and_every_class(tasks: dict, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", TASKS)
-def test_no_picture_is_in_two_splits(tasks: dict, key: str) -> None:
-    known = {image.tobytes() for split in (tasks[key].train, tasks[key].validation) for image in split.images}
-    shared = sum(image.tobytes() in known for image in tasks[key].test.images)
+def test_no_picture_is_in_two_splits(key: str) -> None:
+    known = {image.tobytes() for split in (made(key).train, made(key).validation) for image in split.images}
+    shared = sum(image.tobytes() in known for image in made(key).test.images)
     assert shared <= (5 if key in ("location", "orientation") else 0)
 
 
 @pytest.mark.parametrize("key", ["digits", "textures", "depth"])
-def test_a_task_follows_from_its_seed(tasks: dict, key: str) -> None:
+def test_a_task_follows_from_its_seed(key: str) -> None:
     again, other = load_task(key, 48), load_task(key, 48, seed=1)
-    assert np.array_equal(again.train.images, tasks[key].train.images)
-    assert np.array_equal(again.test.labels, tasks[key].test.labels)
+    assert np.array_equal(again.train.images, made(key).train.images)
+    assert np.array_equal(again.test.labels, made(key).test.labels)
     assert not np.array_equal(other.train.images, again.train.images)
 
 
@@ -58,8 +61,8 @@ def test_depth_crops_are_a_crop_apart() -> None:
     assert counts.min() > 40, counts
 
 
-def test_location_is_where_the_shape_is(tasks: dict) -> None:
-    split = tasks["location"].test
+def test_location_is_where_the_shape_is() -> None:
+    split = made("location").test
     column = (split.images[..., 0].astype(float) * np.arange(48)).sum((1, 2)) / split.images[..., 0].sum((1, 2))
     assert np.corrcoef(column, split.labels)[0, 1] > 0.95
 
@@ -92,8 +95,8 @@ def test_an_unknown_task_is_one_sentence() -> None:
 
 
 def test_grey_pictures_become_three_equal_channels() -> None:
-    made = resized(np.arange(2 * 8 * 8, dtype=np.uint8).reshape(2, 8, 8), 16)
-    assert made.shape == (2, 16, 16, 3) and np.array_equal(made[..., 0], made[..., 2])
+    wide = resized(np.arange(2 * 8 * 8, dtype=np.uint8).reshape(2, 8, 8), 16)
+    assert wide.shape == (2, 16, 16, 3) and np.array_equal(wide[..., 0], wide[..., 2])
 
 
 # ---- rays ------------------------------------------------------------------------------------------------------------
