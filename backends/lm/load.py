@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from backends.runtime.errors import UserError
+from backends.runtime.weights import fingerprint, frozen, read_as
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -49,27 +49,13 @@ def load_language_model(
     limit: int = 1024,
 ) -> LanguageModel:
     """Read `folder` (already checked, see runtime.hub); `limit` caps the context. Raises UserError."""
-    try:
+    with read_as(reference, "a causal language model"):
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, trust_remote_code=False, use_safetensors=True, local_files_only=True
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise UserError(f"{reference} could not be read as a causal language model: {type(error).__name__}.") from error
     if tokenizer.eos_token_id is None and tokenizer.bos_token_id is None:
         raise UserError(f"{reference} has no beginning- or end-of-text token, so its perplexity is not defined.")
-    for name, value in model.named_parameters():
-        if not torch.isfinite(value).all():
-            raise UserError(f"{reference} holds values that are not finite numbers, in {name}.")
-    model.requires_grad_(False).eval().to(device)
+    frozen(model, reference, device)
     context = min(limit, int(getattr(model.config, "max_position_embeddings", limit)))
     return LanguageModel(reference, model, tokenizer, context, fingerprint(model))
-
-
-def fingerprint(model: torch.nn.Module) -> str:
-    """Short hash of all weights: changes when any of them does."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

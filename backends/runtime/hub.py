@@ -28,7 +28,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _WEIGHTS = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors", re.ASCII)
 _CONFIG, _INDEX = "config.json", "model.safetensors.index.json"
 _WORDS = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")
-_WORDS += ("merges.txt", "tokenizer.model", "added_tokens.json")
+_WORDS += ("merges.txt", "tokenizer.model", "added_tokens.json", "preprocessor_config.json")
 _JSON_BYTES = 2**25
 
 

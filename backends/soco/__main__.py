@@ -8,8 +8,9 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from backends.runtime.command import CONFIG, start
 from backends.runtime.errors import UserError
-from backends.soco.command import CONFIG, ModelOptions, start
+from backends.soco.command import ModelOptions
 from backends.soco.settings import SocoSettings
 
 

@@ -1,33 +1,22 @@
-"""What SoCo's command lines share: which model on which device, on which text, and one sentence for what is wrong."""
+"""Which language model SoCo's command lines work on."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
 
-from backends.runtime.errors import UserError
+from backends.lm.settings import NAME
+from backends.runtime import command
 
 if TYPE_CHECKING:
     from backends.soco.workbench import Workbench
 
-C = TypeVar("C", bound=BaseSettings)
-CONFIG = SettingsConfigDict(
-    frozen=True, extra="forbid", cli_parse_args=True, cli_kebab_case=True, cli_implicit_flags=True
-)
 
-
-class ModelOptions(BaseModel):
+class ModelOptions(command.ModelOptions):
     """Which language model, where it comes from and where it runs."""
 
-    model: str = Field("bundled:pydoc-llama", title="bundled:NAME, local:NAME under --models, or a Hub id")
-    models: Path | None = Field(None, title="Folder with models of your own")
-    offline: bool = Field(False, title="Never ask the network")
-    device: str = Field("auto", title="auto, cuda, mps or cpu")
+    model: str = Field(f"bundled:{NAME}", title=command.ModelOptions.model_fields["model"].title)
 
     def open(self) -> Workbench:
         """The workbench of this model. Raises UserError."""
@@ -36,11 +25,3 @@ class ModelOptions(BaseModel):
 
         limit_threads()
         return open_bench(self.model, self.device, self.models, self.offline)
-
-
-def start(command: type[C], run: Callable[[C], None]) -> None:
-    """Parse the command line and run; a UserError ends with its sentence and code 1."""
-    try:
-        run(command())
-    except UserError as error:
-        sys.exit(str(error))

@@ -1,32 +1,16 @@
-"""What is computed once on a machine and then read: calibration statistics, and all projections' factors in a basis."""
+"""The files of what is computed once on a machine: calibration statistics, all projections' factors in a basis."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
-from backends.runtime.files import cache_folder, whole_file
+from backends.runtime.files import whole_file
 from backends.soco.spectra import Factor
 from backends.soco.statistics import Statistics
-
-T = TypeVar("T")
-
-
-def remembered(name: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]) -> T:
-    """Read from the machine's cache, else made and written there. What is used is what will be read next time."""
-    path = cache_folder() / "soco" / f"{name}.safetensors"
-    if path.exists():
-        try:
-            return load(path)
-        except (SafetensorError, KeyError, ValueError):
-            path.unlink()  # torn by a full disk or by an older version: make it again
-    save(make(), path)
-    return load(path)
 
 
 def save_statistics(statistics: Statistics, path: Path) -> None:

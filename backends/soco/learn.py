@@ -6,16 +6,16 @@ scores, `soco-55.safetensors`. What is not named is as in the method's recipe. T
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from backends.runtime.command import CONFIG, start, tell
 from backends.runtime.errors import UserError
-from backends.soco.command import CONFIG, ModelOptions, start
+from backends.soco.command import ModelOptions
 from backends.soco.recipes import training_for
 from backends.soco.settings import SocoTraining
 
@@ -71,11 +71,6 @@ def asked(command: Command) -> SocoTraining:
     named = {n: getattr(command, n) for n in command.model_fields_set & set(SocoTraining.model_fields)}
     method, removed = named.pop("method", command.method), named.pop("removed", command.removed)
     return training_for(method, removed, **named)
-
-
-def tell(fraction: float, message: str, **more: Any) -> None:
-    """One line of JSON for whoever watches."""
-    print(json.dumps({"fraction": fraction, "message": message} | more), flush=True)
 
 
 def expected_seconds(bench: Workbench, settings: SocoTraining) -> float:

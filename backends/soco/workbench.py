@@ -5,9 +5,7 @@ Shared by all visitors and never changed by them: what a visitor asks for become
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,11 +16,13 @@ from backends.lm.load import LanguageModel
 from backends.lm.perplexity import Perplexity, Windows, perplexity, rolling_windows
 from backends.lm.rebuild import projections
 from backends.runtime.errors import UserError
-from backends.runtime.gently import breathe, until_made
+from backends.runtime.gently import breathe
+from backends.runtime.kept import remembered
+from backends.runtime.once import Once
 from backends.runtime.store import ModelStore
 from backends.soco.budget import Shapes, by_importance, uniform
 from backends.soco.curvature import two_sided_importance
-from backends.soco.kept import load_factors, load_statistics, remembered, save_factors, save_statistics
+from backends.soco.kept import load_factors, load_statistics, save_factors, save_statistics
 from backends.soco.knots import Knot, knot_path, load_knot, lower_knot, pruned
 from backends.soco.materialise import Form, materialise
 from backends.soco.pool import Pool, calibration_windows
@@ -34,7 +34,6 @@ STATISTICS_WINDOWS = 128
 CURVATURE_AT = 60  # percent removed
 POOL_WINDOWS = 1024
 QUICK_TOKENS = 2048
-HEARS = 0.2  # seconds between two looks at whether a part that others make is still wanted
 DECISIONS = 32_000_000  # bytes of decisions that are kept, about 100
 T = TypeVar("T")
 
@@ -64,28 +63,11 @@ class Workbench:
     name: str
     quick_format: torch.dtype | None = None
     _decisions: ModelStore = field(default_factory=lambda: ModelStore(DECISIONS))
-    _made: dict[object, object] = field(default_factory=dict)
-    _locks: dict[object, threading.RLock] = field(default_factory=dict)
+    _parts: Once = field(default_factory=Once)
 
     def once(self, key: object, make: Callable[[], T]) -> T:
         """A part of the bench, made at its first use and kept with it."""
-        if key not in self._made:
-            with self._alone(key):
-                if key not in self._made:
-                    self._made[key] = make()
-        return self._made[key]
-
-    @contextlib.contextmanager
-    def _alone(self, key: object) -> Iterator[None]:
-        """One thread at a time. One lock a part: a slow one keeps nobody from another."""
-        lock = self._locks.setdefault(key, threading.RLock())
-        with until_made():  # perhaps by work that gives way
-            while not lock.acquire(timeout=HEARS):
-                breathe()
-        try:
-            yield
-        finally:
-            lock.release()
+        return self._parts.get(key, make)
 
     @property
     def shapes(self) -> Shapes:
@@ -120,8 +102,8 @@ class Workbench:
 
     def _collected(self, label: str, model: Callable[[], torch.nn.Module]) -> Statistics:
         """In memory only while they are needed: they weigh more than the factors that are made of them."""
-        name = f"statistics-{label}-{self.lm.fingerprint}-{texts.calibration().fingerprint}"
-        with self._alone(name):
+        name = f"soco/statistics-{label}-{self.lm.fingerprint}-{texts.calibration().fingerprint}"
+        with self._parts.alone(name):
             return remembered(
                 name,
                 lambda: collect(model(), self.windows_for_calibration()[:STATISTICS_WINDOWS]),
@@ -143,7 +125,7 @@ class Workbench:
             return self._factors(basis, statistics, self.curvatures_under_compression() if basis == "two-sided" else {})
 
         def made() -> dict[str, Factor]:
-            words = ["factors", basis, str(weight.dtype).removeprefix("torch."), self.lm.fingerprint]
+            words = ["soco/factors", basis, str(weight.dtype).removeprefix("torch."), self.lm.fingerprint]
             words += [] if basis == "plain" else [texts.calibration().fingerprint]
             found = remembered("-".join(words), make, save_factors, load_factors)
             return {name: found[name].to(weight.dtype, weight.device) for name in self.shapes}  # in the model's order
@@ -152,7 +134,7 @@ class Workbench:
 
     def has_factors(self, basis: Basis) -> bool:
         """Whether `factors` answers at once; the first time on a machine it takes up to a minute."""
-        return ("factors", basis) in self._made
+        return ("factors", basis) in self._parts
 
     def _factors(
         self, basis: Basis, statistics: Statistics | None, curvatures: Mapping[str, torch.Tensor]

@@ -12,8 +12,8 @@ from pydantic_settings import CliApp
 
 from backends.lm import texts
 from backends.lm.texts import EvaluationText
+from backends.runtime.command import start
 from backends.soco import knots, learn, service, workbench
-from backends.soco.command import start
 from backends.soco.knots import HISTORY, load_knot, save_knot
 from backends.soco.recipes import RECIPES
 from backends.soco.workbench import Workbench
