@@ -23,6 +23,8 @@ from backends.vision.tasks import TaskData, resized
 PENALTIES = (0.001, 0.01, 0.1, 1.0)  # C of scikit-learn
 PIXELS = 16  # side of the picture that the pixel baseline sees
 Features = Callable[[np.ndarray], np.ndarray]
+Colour = tuple[float, float, float]
+HALF: Colour = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,39 @@ class Probed:
     correct: np.ndarray
 
 
-def as_input(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-    """(n, side, side, 3) uint8 -> (n, 3, side, side) in [-1, 1], as the bundled transformer was pretrained."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+def as_input(
+    images: np.ndarray | torch.Tensor, device: torch.device | str = "cpu", mean: Colour = HALF, std: Colour = HALF
+) -> torch.Tensor:
+    """(n, side, side, 3) uint8 -> (n, 3, side, side), (x / 255 - mean) / std: in [-1, 1] unless told otherwise, as the
+    bundled transformer was pretrained."""
+    centre, spread = (torch.tensor(colour, device=device).view(3, 1, 1) for colour in (mean, std))
+    return torch.as_tensor(images).to(device).permute(0, 3, 1, 2).float() / (255 * spread) - centre / spread
+
+
+def input_of(model: torch.nn.Module, images: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """The same as a model expects it, on its device: `load` leaves mean and deviation in the config, and copies of a
+    model keep them."""
+    config = getattr(model, "config", None)
+    mean, std = (getattr(config, name, HALF) for name in ("image_mean", "image_std"))
+    return as_input(images, next(model.parameters()).device, mean, std)
+
+
+def portions(images: np.ndarray, batch: int = 200) -> list[slice]:
+    """Rows that are seen at once: `batch` of the bundled model's pictures, or as many larger ones as take no more."""
+    rows = max(1, batch * 48**2 // max(48, images.shape[1]) ** 2)
+    return [slice(start, start + rows) for start in range(0, len(images), rows)]
 
 
 @torch.no_grad()
 def features(model: torch.nn.Module, images: np.ndarray, batch: int = 200) -> np.ndarray:
-    """Class token beside the mean of the patches, after the last normalisation: (n, 2 * width) float32."""
-    device = next(model.parameters()).device
+    """After the last normalisation, float32. ViT and DeiT: class token beside the mean of the patches, (n, 2 * width);
+    Swin, which has no class token: the mean, (n, width)."""
+    special = {"vit": 1, "deit": 2}.get(model.config.model_type, 0)  # DeiT's second one is for its distillation
     found = []
-    for start in range(0, len(images), batch):
-        hidden = model.vit(pixel_values=as_input(images[start : start + batch], device)).last_hidden_state
-        found.append(torch.cat([hidden[:, 0], hidden[:, 1:].mean(1)], 1).float().cpu().numpy())
+    for rows in portions(images, batch):
+        hidden = model.base_model(pixel_values=input_of(model, images[rows])).last_hidden_state
+        patches = hidden[:, special:].mean(1)
+        found.append((torch.cat([hidden[:, 0], patches], 1) if special else patches).float().cpu().numpy())
     return np.concatenate(found)
 
 

@@ -6,18 +6,29 @@ are not those of the pretraining. This is not VTAB-1K: no set of it is used, and
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from backends.runtime.errors import UserError
-from backends.vision import procedural
+from backends.runtime.files import whole_file
+from backends.runtime.kept import remembered
+from backends.vision import procedural, raycast
 
+Part = Literal["train", "validation", "test"]
 TRAIN, VALIDATION, TEST = 800, 200, 1000
+SIZES: dict[Part, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 CROP = 32  # pixels of a photograph's crop
+DIGITS, FACES, TEXTURES = tuple("0123456789"), ("face", "no face"), ("brick", "grass", "gravel")
+DEPTHS = ("far", "middling", "near", "very near")
 Group = Literal["natural", "specialised", "structured"]
 
 
@@ -45,20 +56,35 @@ class TaskData:
 
 @dataclass(frozen=True)
 class TaskCard:
-    """What a person reads about a task. real: photographs or scans; source: where they come from."""
+    """What a person reads about a task. real: photographs or scans; source: where they come from.
+
+    make: (side, seed) -> all splits; one: (part, side, seed) -> one of them alone, where they are drawn apart.
+    """
 
     title: str
     group: Group
     real: bool
     source: str
+    classes: tuple[str, ...]
     make: Callable[[int, int], TaskData]
+    one: Callable[[Part, int, int], Split] | None = None
 
 
 def load_task(key: str, side: int, seed: int = 0) -> TaskData:
     """A task's three splits at `side` pixels. Raises UserError for an unknown key."""
+    return _card(key).make(side, seed)
+
+
+def load_split(key: str, part: Part, side: int, seed: int = 0) -> Split:
+    """One of them: a drawn one does not wait for the others. Raises UserError for an unknown key."""
+    card = _card(key)
+    return card.one(part, side, seed) if card.one else getattr(card.make(side, seed), part)
+
+
+def _card(key: str) -> TaskCard:
     if key not in TASKS:
         raise UserError(f"Unknown task {key!r}: choose among {', '.join(TASKS)}.")
-    return TASKS[key].make(side, seed)
+    return TASKS[key]
 
 
 def resized(images: np.ndarray, side: int) -> np.ndarray:
@@ -77,7 +103,7 @@ def digits(side: int, seed: int) -> TaskData:
     found = load_digits()
     images = resized((found.images * (255 / 16)).astype(np.uint8), side)
     order = np.random.default_rng(seed).permutation(len(images))
-    return _cut("digits", tuple("0123456789"), images[order], found.target[order].astype(np.int64))
+    return _cut("digits", DIGITS, images[order], found.target[order].astype(np.int64))
 
 
 def faces(side: int, seed: int) -> TaskData:
@@ -88,20 +114,20 @@ def faces(side: int, seed: int) -> TaskData:
     images = resized((255 * found / found.max()).astype(np.uint8), side)
     labels = np.repeat([0, 1], 100)
     order = np.random.default_rng(seed).permutation(200)
-    return _cut("faces", ("face", "no face"), images[order], labels[order], 100, 40)
+    return _cut("faces", FACES, images[order], labels[order], 100, 40)
 
 
 def textures(side: int, seed: int) -> TaskData:
     """Crops of three photographs, turned at random: train from the left, validation and test from elsewhere."""
     from skimage import data
 
-    photographs = {"brick": data.brick(), "grass": data.grass(), "gravel": data.gravel()}
+    photographs = [getattr(data, name)() for name in TEXTURES]
     draw = np.random.default_rng(seed)
 
     def crops(count: int, left: int, right: int, top: int, bottom: int) -> Split:
         images, labels = [], np.arange(count) % len(photographs)
         for label in labels:
-            whole = list(photographs.values())[label]
+            whole = photographs[label]
             x, y = draw.integers(left, right - CROP + 1), draw.integers(top, bottom - CROP + 1)
             crop = whole[y : y + CROP, x : x + CROP].astype(float)
             crop = (crop - crop.mean()) / max(crop.std(), 1e-6)  # brightness and contrast would tell too much
@@ -111,7 +137,7 @@ def textures(side: int, seed: int) -> TaskData:
 
     middle, wide = 256, 512
     return TaskData(
-        "textures", tuple(photographs), crops(TRAIN, 0, middle - CROP, 0, 384 - CROP),
+        "textures", TEXTURES, crops(TRAIN, 0, middle - CROP, 0, 384 - CROP),
         crops(VALIDATION, 0, middle - CROP, 384, wide), crops(TEST, middle, wide, 0, wide),
     )  # fmt: skip
 
@@ -151,26 +177,47 @@ def depth(side: int, seed: int) -> TaskData:
         labels = np.digitize(np.array(values)[chosen], edges)
         return Split(resized(np.stack([images[i] for i in chosen]), side), labels.astype(np.int64))
 
-    names = ("far", "middling", "near", "very near")
-    return TaskData("depth", names, split("train", TRAIN), split("validation", VALIDATION), split("test", TEST))
+    return TaskData("depth", DEPTHS, split("train", TRAIN), split("validation", VALIDATION), split("test", TEST))
 
 
 # ---- procedural ------------------------------------------------------------------------------------------------------
 
 
-def _procedural(key: str, classes: tuple[str, ...], draw: Callable) -> Callable[[int, int], TaskData]:
+Draw = Callable[[int, int, np.random.Generator, bool], tuple[np.ndarray, np.ndarray]]
+
+
+def _drawn(key: str, title: str, source: str, classes: tuple[str, ...], draw: Draw) -> TaskCard:
     """draw: (count, side, rng, test) -> images (n, side, side, 3) uint8 and labels."""
 
-    def make(side: int, seed: int) -> TaskData:
-        rng = np.random.default_rng([seed, *key.encode()])
-        known = draw(TRAIN + VALIDATION, side, rng, False)
-        images, labels = (np.asarray(part) for part in known)
-        test = Split(*draw(TEST, side, rng, True))
-        return TaskData(
-            key, classes, Split(images[:TRAIN], labels[:TRAIN]), Split(images[TRAIN:], labels[TRAIN:]), test
-        )  # fmt: skip
+    def one(part: Part, side: int, seed: int) -> Split:
+        def make() -> Split:
+            rng = np.random.default_rng([seed, *f"{key} {part}".encode()])
+            images, labels = draw(SIZES[part], side, rng, part == "test")
+            return Split(np.ascontiguousarray(images), np.asarray(labels, dtype=np.int64))
 
-    return make
+        return remembered(f"vision/{key}-{part}-{side}-{seed}-{_drawn_by()}", make, _save, _load)
+
+    def whole(side: int, seed: int) -> TaskData:
+        return TaskData(key, classes, *(one(part, side, seed) for part in SIZES))
+
+    return TaskCard(title, "structured", False, source, classes, whole, one)
+
+
+@functools.cache
+def _drawn_by() -> str:
+    """The code that draws, in short: what was drawn by other code is not read."""
+    code = "".join(inspect.getsource(module) for module in (procedural, raycast))
+    return hashlib.sha256(f"{np.__version__} {code}".encode()).hexdigest()[:12]
+
+
+def _save(split: Split, path: Path) -> None:
+    with whole_file(path) as temporary:
+        save_file({"images": split.images, "labels": split.labels}, temporary)
+
+
+def _load(path: Path) -> Split:
+    found = load_file(path)
+    return Split(found["images"], found["labels"])
 
 
 def _cut(key: str, classes: tuple[str, ...], images: np.ndarray, labels: np.ndarray, train: int = TRAIN,
@@ -182,24 +229,26 @@ def _cut(key: str, classes: tuple[str, ...], images: np.ndarray, labels: np.ndar
 
 _SHAPES = "white shapes on black after dSprites, larger"
 TASKS: dict[str, TaskCard] = {
-    "digits": TaskCard("Digits", "natural", True, "scikit-learn's scanned digits", digits),
-    "faces": TaskCard("Faces", "natural", True, "scikit-image's lfw_subset, 200 patches", faces),
-    "textures": TaskCard("Textures", "specialised", True, "crops of scikit-image's brick, grass and gravel", textures),
-    "depth": TaskCard("Depth", "specialised", True, "crops of scikit-image's stereo_motorcycle", depth),
-    "location": TaskCard(
-        "Location", "structured", False, f"{_SHAPES}; 16 columns",
-        _procedural("location", tuple(f"column {i + 1}" for i in range(16)), procedural.location),
+    "digits": TaskCard("Digits", "natural", True, "scikit-learn's scanned digits", DIGITS, digits),
+    "faces": TaskCard("Faces", "natural", True, "scikit-image's lfw_subset, 200 patches", FACES, faces),
+    "textures": TaskCard(
+        "Textures", "specialised", True, "crops of scikit-image's brick, grass and gravel", TEXTURES, textures
     ),
-    "orientation": TaskCard(
-        "Orientation", "structured", False, f"{_SHAPES}; 16 turns, some alike for squares and ellipses",
-        _procedural("orientation", tuple(f"{22.5 * i:g}°" for i in range(16)), procedural.orientation),
+    "depth": TaskCard("Depth", "specialised", True, "crops of scikit-image's stereo_motorcycle", DEPTHS, depth),
+    "location": _drawn(
+        "location", "Location", f"{_SHAPES}; 16 columns", tuple(f"column {i + 1}" for i in range(16)),
+        procedural.location,
     ),
-    "count": TaskCard(
-        "Count", "structured", False, "3 to 10 balls, boxes and cylinders on a floor after CLEVR",
-        _procedural("count", tuple(map(str, range(3, 11))), procedural.count),
+    "orientation": _drawn(
+        "orientation", "Orientation", f"{_SHAPES}; 16 turns, some alike for squares and ellipses",
+        tuple(f"{22.5 * i:g}°" for i in range(16)), procedural.orientation,
     ),
-    "azimuth": TaskCard(
-        "Azimuth", "structured", False, "five kinds of toys from 18 sides after small NORB; other toys in the test",
-        _procedural("azimuth", tuple(f"{20 * i}°" for i in range(18)), procedural.azimuth),
+    "count": _drawn(
+        "count", "Count", "3 to 10 balls, boxes and cylinders on a floor after CLEVR", tuple(map(str, range(3, 11))),
+        procedural.count,
+    ),
+    "azimuth": _drawn(
+        "azimuth", "Azimuth", "five kinds of toys from 18 sides after small NORB; other toys in the test",
+        tuple(f"{20 * i}°" for i in range(18)), procedural.azimuth,
     ),
 }  # fmt: skip

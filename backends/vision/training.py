@@ -3,7 +3,8 @@
     for step in fit(model, load_task("count", 48), FitSettings()):
         print(step.message)
 
-A method may change the model between epochs (`changes`): the schedule goes on, the moments of what stays are kept.
+A method may change the model between epochs (`changes`): the schedule goes on, the moments of what stays are kept. A
+`Training` can also be branched: several ways on from the same epoch.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from backends.runtime.schedule import warm_cosine
 from backends.runtime.seeds import generator
 from backends.runtime.steps import Step
 from backends.vision.adapters import trainable
-from backends.vision.probe import as_input
+from backends.vision.probe import input_of, portions
 from backends.vision.tasks import Split, TaskData
 
 YIELD = 0.4  # seconds between two reports
 Change = Callable[[nn.Module], None]
+After = Callable[[int], None]  # told how many steps the optimiser has made, gradients still at hand
 
 
 class FitSettings(BaseModel):
@@ -47,11 +49,12 @@ class FitSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Scores:
-    """loss: mean nats; accuracy: in [0, 1]; correct: of each picture, (n,) bool."""
+    """loss: mean nats; accuracy: in [0, 1]; of each picture, (n,): correct, bool, and predicted, the class."""
 
     loss: float
     accuracy: float
     correct: np.ndarray
+    predicted: np.ndarray
 
 
 @dataclass
@@ -70,79 +73,126 @@ class Fitted:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split, batch: int = 200) -> Scores:
-    """Loss and accuracy in evaluation mode; the model's own mode is put back."""
-    device, was_training = next(model.parameters()).device, model.training
+def logits_of(model: nn.Module, images: np.ndarray, batch: int = 200) -> torch.Tensor:
+    """(n, classes) float32 on the CPU, in evaluation mode; the model's own mode is put back."""
+    was_training, found = model.training, []
     model.eval()
-    losses, hits = [], []
     try:
-        for start in range(0, len(split), batch):
-            labels = torch.from_numpy(split.labels[start : start + batch]).to(device)
-            logits = model(pixel_values=as_input(split.images[start : start + batch], device)).logits.float()
-            losses.append(F.cross_entropy(logits, labels, reduction="none").cpu())
-            hits.append((logits.argmax(1) == labels).cpu())
+        for rows in portions(images, batch):
+            found.append(model(pixel_values=input_of(model, images[rows])).logits.float().cpu())
+            breathe()
     finally:
         model.train(was_training)
-    correct = torch.cat(hits).numpy()
-    return Scores(float(torch.cat(losses).mean()), float(correct.mean()), correct)
+    return torch.cat(found)
+
+
+def evaluate(model: nn.Module, split: Split, batch: int = 200) -> Scores:
+    """Loss and accuracy in evaluation mode."""
+    return scores_of(logits_of(model, split.images, batch), split.labels)
+
+
+def scores_of(logits: torch.Tensor, labels: np.ndarray) -> Scores:
+    """logits: (n, classes), labels: (n,)."""
+    losses = F.cross_entropy(logits, torch.from_numpy(labels))
+    predicted = logits.argmax(1).numpy()
+    correct = predicted == labels
+    return Scores(float(losses), float(correct.mean()), correct, predicted)
 
 
 def fit(
-    model: nn.Module, task: TaskData, settings: FitSettings, changes: Mapping[int, Change] | None = None
-) -> Iterator[Step]:
+    model: nn.Module, task: TaskData, settings: FitSettings, changes: Mapping[int, Change] | None = None,
+    after: After | None = None,
+) -> Iterator[Step]:  # fmt: skip
     """Train what is trainable in `model`, in place; yields at least every 0.4 s, a Fitted as partial.
 
-    changes: by the epoch before which each is made. At the end the model has the weights of the epoch with the best
-    validation accuracy since the last change, the earliest of equal ones.
+    changes: by the epoch before which each is made; after: told the optimiser's steps. At the end the model has the
+    weights of the epoch with the best validation accuracy since the last change, the earliest of equal ones.
     """
-    accelerator = Accelerator()
-    device = accelerator.device
-    model.to(device)
-    images, labels = as_input(task.train.images, device), torch.from_numpy(task.train.labels).to(device)
-    fitted, best, changes = Fitted(), None, dict(changes or {})
-    optimiser = _optimiser(model, settings)
-    per_epoch = -(-len(labels) // settings.batch)
-    total, step, told, started = per_epoch * settings.epochs, 0, 0.0, time.monotonic()
-    half = quick_format(device) if device.type == "cpu" else torch.bfloat16
-    for epoch in range(settings.epochs):
-        if epoch in changes:
-            before = evaluate(model, task.validation).loss
-            changes[epoch](model)
-            optimiser = _continued(optimiser, model, settings)
-            fitted.changed[epoch] = before, evaluate(model, task.validation).loss
-            best = None
-        model.train()
-        order = torch.randperm(len(labels), generator=generator(settings.seed * 10_007 + epoch)).to(device)
-        losses = []
-        for rows in order.split(settings.batch):
-            for group in optimiser.param_groups:
-                group["lr"] = settings.lr * warm_cosine(step, total, int(settings.warm_up * total), 0.0)
-            with torch.autocast(device.type, half, enabled=half != torch.float32):
-                loss = F.cross_entropy(model(pixel_values=images[rows]).logits.float(), labels[rows])
-            accelerator.backward(loss)
-            optimiser.step()
-            optimiser.zero_grad()
-            losses.append(float(loss.detach()))
+    training = Training(model, task, settings, after)
+    for epoch in sorted(changes or {}):
+        yield from training.run(epoch)
+        training.change((changes or {})[epoch])
+    yield from training.run()
+    training.choose()
+
+
+class Training:
+    """One run: the model, its optimiser, and how far it is."""
+
+    def __init__(self, model: nn.Module, task: TaskData, settings: FitSettings, after: After | None = None) -> None:
+        self.accelerator = Accelerator()
+        self.device = self.accelerator.device
+        self.model, self.task, self.settings, self.after = model.to(self.device), task, settings, after
+        self.images = torch.from_numpy(task.train.images).to(self.device)  # bytes: a Hub model's are large
+        self.labels = torch.from_numpy(task.train.labels).to(self.device)
+        self.optimiser = _optimiser(model, settings)
+        self.fitted, self.epoch, self.best = Fitted(), 0, None
+        self.steps_an_epoch = -(-len(self.labels) // settings.batch)
+        self.half = quick_format(self.device) if self.device.type == "cpu" else torch.bfloat16
+
+    def branch(self) -> Training:
+        """The same run so far, to go on in another way; the pictures are shared."""
+        shared = (self.accelerator, self.task, self.settings, self.images, self.labels)
+        return copy.deepcopy(self, {id(one): one for one in shared})
+
+    def change(self, change: Change) -> None:
+        """Let a method change the model here; what was best before no longer counts."""
+        before = evaluate(self.model, self.task.validation).loss
+        change(self.model)
+        self.optimiser = _continued(self.optimiser, self.model, self.settings)
+        self.fitted.changed[self.epoch] = before, evaluate(self.model, self.task.validation).loss
+        self.best = None
+
+    def run(self, until: int | None = None) -> Iterator[Step]:
+        """Train up to an epoch, to the last one if none is named."""
+        while self.epoch < (self.settings.epochs if until is None else until):
+            started = time.monotonic()
+            yield from self._one_epoch()
+            found = evaluate(self.model, self.task.validation)
+            self.fitted.loss.append(found.loss)
+            self.fitted.accuracy.append(found.accuracy)
+            self.fitted.seconds += time.monotonic() - started
+            if self.best is None or found.accuracy > self.best[0]:
+                named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+                self.best = found.accuracy, copy.deepcopy(named)
+                self.fitted.chosen = self.epoch
+            self.epoch += 1
+            said = f"epoch {self.epoch}: {100 * found.accuracy:.1f} % of the validation pictures"
+            yield Step(self.epoch / self.settings.epochs, said, self.fitted)
+
+    def choose(self) -> None:
+        """Put the best epoch's weights back."""
+        if self.best is not None:
+            with torch.no_grad():
+                for name, value in self.model.named_parameters():
+                    if name in self.best[1]:
+                        value.copy_(self.best[1][name])
+        self.model.eval()
+
+    def _one_epoch(self) -> Iterator[Step]:
+        s, told, losses = self.settings, 0.0, []
+        total, step = self.steps_an_epoch * s.epochs, self.steps_an_epoch * self.epoch
+        self.model.train()
+        order = torch.randperm(len(self.labels), generator=generator(s.seed * 10_007 + self.epoch)).to(self.device)
+        for rows in order.split(s.batch):
+            for group in self.optimiser.param_groups:
+                group["lr"] = s.lr * warm_cosine(step, total, int(s.warm_up * total), 0.0)
+            with torch.autocast(self.device.type, self.half, enabled=self.half != torch.float32):
+                said = self.model(pixel_values=input_of(self.model, self.images[rows])).logits
+                loss = F.cross_entropy(said.float(), self.labels[rows])
+            self.accelerator.backward(loss)
+            self.optimiser.step()
             step += 1
+            if self.after:
+                self.after(step)
+            self.optimiser.zero_grad()
+            losses.append(float(loss.detach()))
             breathe()
             if time.monotonic() - told > YIELD:
                 told = time.monotonic()
-                yield Step(step / total, f"epoch {epoch + 1} of {settings.epochs}, loss {losses[-1]:.2f}", fitted)
-        found = evaluate(model, task.validation)
-        fitted.train.append(float(np.mean(losses)))
-        fitted.loss.append(found.loss)
-        fitted.accuracy.append(found.accuracy)
-        fitted.seconds = time.monotonic() - started
-        if best is None or found.accuracy > best[0]:
-            best = found.accuracy, copy.deepcopy({n: p for n, p in model.named_parameters() if p.requires_grad})
-            fitted.chosen = epoch
-        yield Step(step / total, f"epoch {epoch + 1}: {100 * found.accuracy:.1f} % of the validation pictures", fitted)
-    if best is not None:
-        with torch.no_grad():
-            for name, value in model.named_parameters():
-                if name in best[1]:
-                    value.copy_(best[1][name])
-    model.eval()
+                said = f"epoch {self.epoch + 1} of {s.epochs}, loss {losses[-1]:.2f}"
+                yield Step(step / total, said, self.fitted)
+        self.fitted.train.append(float(np.mean(losses)))
 
 
 def _optimiser(model: nn.Module, settings: FitSettings) -> torch.optim.AdamW:

@@ -59,7 +59,7 @@ def test_the_best_epoch_is_kept(task: TaskData, monkeypatch: pytest.MonkeyPatch)
 
     def scored(model, split, batch=200):
         weights.append([p.detach().clone() for p in trainable(model)])
-        return training.Scores(1.0, next(said), np.zeros(1, bool))
+        return training.Scores(1.0, next(said), np.zeros(1, bool), np.zeros(1, int))
 
     monkeypatch.setattr(training, "evaluate", scored)
     model = fresh()
