@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,7 +18,7 @@ from backends.pear.settings import Checkpoint
 from backends.pear.share import apply
 from backends.runtime.errors import UserError
 from backends.runtime.files import whole_file
-from backends.vision.adapters import AdapterSettings, adapted, sites
+from backends.vision.adapters import AdapterSettings, adapted, sites, with_head
 
 HEAD = "classifier"
 
@@ -28,23 +30,38 @@ class Header(BaseModel):
     adapters: AdapterSettings
     donors: dict[str, str | None]
     kept: tuple[str, ...]
+    off: frozenset[str] = frozenset()
     checkpoint: Checkpoint
+    facts: dict[str, Any] = {}
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(self.donors, self.kept, self.off)
 
 
-def save_pear(model: nn.Module, path: Path, adapters: AdapterSettings, made: Plan, checkpoint: Checkpoint) -> None:
-    """Adapters, what is kept of pruned ones, and the classifier; not the backbone."""
-    header = Header(adapters=adapters, donors=dict(made.donors), kept=made.kept, checkpoint=checkpoint)
+def save_pear(
+    model: nn.Module, path: Path, adapters: AdapterSettings, made: Plan, checkpoint: Checkpoint,
+    facts: Mapping[str, Any] | None = None, dtype: torch.dtype | None = None, metadata: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Adapters, what is kept of pruned ones, and the classifier; not the backbone.
+
+    facts: plain values that go with it; dtype: that it is rounded to; metadata: further words of the file's header.
+    """
+    header = Header(
+        adapters=adapters, donors=dict(made.donors), kept=made.kept, off=made.off, checkpoint=checkpoint,
+        facts=dict(facts or {}),
+    )  # fmt: skip
     tensors: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, value in _parameters(model):
         if id(value) not in seen:
             seen.add(id(value))
-            tensors[name] = value.detach().contiguous().cpu()
+            tensors[name] = value.detach().to(dtype or value.dtype).contiguous().cpu()
     with whole_file(path) as temporary:
-        save_file(tensors, temporary, {"pear": header.model_dump_json()})
+        save_file(tensors, temporary, dict(metadata or {}) | {"pear": header.model_dump_json()})
 
 
-def load_pear(backbone: nn.Module, path: Path) -> nn.Module:
+def load_pear(backbone: nn.Module, path: Path) -> tuple[nn.Module, Header]:
     """A private copy of the backbone with the file's adapters, tied as they were. Raises UserError."""
     try:
         with safe_open(path, "pt") as file:
@@ -52,12 +69,12 @@ def load_pear(backbone: nn.Module, path: Path) -> nn.Module:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValidationError, OSError, json.JSONDecodeError) as error:
         raise UserError(f"{path.name} is no file of pruned and shared adapters.") from error
-    model = adapted(backbone, header.adapters)
+    model = adapted(with_head(backbone, len(tensors.get(f"{HEAD}.bias", ()))), header.adapters)
     here = set(sites(model))
     named = {*header.donors, *header.kept, *(donor for donor in header.donors.values() if donor is not None)}
     if named != here or not set(filter(None, header.donors.values())) <= set(header.kept):
         raise UserError(f"{path.name} belongs to a model with other layers.")
-    apply(model, Plan(header.donors, header.kept), header.checkpoint)
+    apply(model, header.plan, header.checkpoint)
     seen: set[int] = set()
     for name, value in _parameters(model):
         if id(value) in seen:
@@ -66,7 +83,7 @@ def load_pear(backbone: nn.Module, path: Path) -> nn.Module:
         if name not in tensors or tensors[name].shape != value.shape or not tensors[name].isfinite().all():
             raise UserError(f"{path.name} does not fit this model: {name} is missing, of another shape or not finite.")
         value.data.copy_(tensors[name])
-    return model
+    return model, header
 
 
 def _parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:

@@ -7,7 +7,7 @@ I = mean over batches of |sum of w * dL/dw over the adapter's weights|. For LoRA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +20,14 @@ Batch = tuple[torch.Tensor, torch.Tensor]  # images (batch, 3, side, side), labe
 
 
 def importance(
-    model: nn.Module, batches: Iterable[Batch], criterion: Criterion = "taylor", draw: torch.Generator | None = None
-) -> dict[str, float]:
-    """A score for each site that still has an adapter of its own, by name; in evaluation mode, without dropout."""
-    adapters = own_adapters(model)
+    model: nn.Module, batches: Iterable[Batch], criterion: Criterion = "taylor", draw: torch.Generator | None = None,
+    gone: Collection[str] = (),
+) -> dict[str, float]:  # fmt: skip
+    """A score for each site that still has an adapter of its own, by name; in evaluation mode, without dropout.
+
+    gone: sites that were pruned before; an adapter that serves them too is scored with all its places.
+    """
+    adapters = own_adapters(model, gone)
     if criterion == "random":
         return dict(zip(adapters, torch.rand(len(adapters), generator=draw).tolist(), strict=True))
     if criterion == "magnitude":
@@ -32,13 +36,9 @@ def importance(
     return taylor(model, adapters, batches, change)
 
 
-def own_adapters(model: nn.Module) -> dict[str, Adapter]:
-    """Each adapter once, under the first site that holds it."""
-    found: dict[str, Adapter] = {}
-    for name, site in sites(model).items():
-        if OWN in site.parts and not any(site.parts[OWN] is other for other in found.values()):
-            found[name] = site.parts[OWN]
-    return found
+def own_adapters(model: nn.Module, gone: Collection[str] = ()) -> dict[str, Adapter]:
+    """The adapter of every site that was not pruned."""
+    return {name: site.parts[OWN] for name, site in sites(model).items() if name not in gone and OWN in site.parts}
 
 
 def taylor(

@@ -57,13 +57,16 @@ class Blend(nn.Module):
         return self.share * self.kept(x) + (1 - self.share) * self.donor(x)
 
 
-def apply(model: nn.Module, made: Plan, checkpoint: Checkpoint) -> None:
-    """Prune and share on a private model. Shared adapters are the same module, not copies of it."""
-    places = sites(model)
+def apply(model: nn.Module, made: Plan, checkpoint: Checkpoint, before: Plan | None = None) -> None:
+    """Prune and share on a private model. Shared adapters are the same module, not copies of it.
+
+    before: the part of the plan that is done already.
+    """
+    places, done = sites(model), before.donors if before else {}
     donors = {name: places[donor].parts[OWN] for name, donor in made.donors.items() if donor is not None}
-    gone = {name: places[name].parts[OWN] for name in made.pruned}
+    gone = {name: places[name].parts[OWN] for name in made.pruned if name not in done}
     for name, adapter in gone.items():
-        _replace(places[name], adapter, donors.get(name), checkpoint)
+        _replace(places[name], adapter, donors.get(name), "none" if name in made.off else checkpoint)
 
 
 def _replace(site: Site, gone: Adapter, donor: Adapter | None, checkpoint: Checkpoint) -> None:
