@@ -5,6 +5,7 @@ A table stands between `<!-- table:NAME -->` and `<!-- /table -->`; a test fails
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 
@@ -34,17 +35,54 @@ def soco() -> str:
                 f"| {method} | " + " | ".join(f"{c['perplexity']:.2f} ({c['of_control']:.2f})" for c in cells) + " |"
             )
         lines.append("")
+    settings = result["settings"]
+    lines.append(f"{result['date']}, {settings['seeds']} seeds, {settings['steps']} steps. {_missed(result)}")
+    return "\n".join(lines) + "\n"
+
+
+def _missed(result: dict) -> str:
+    """Every promise and goal that was not met, in one sentence."""
     missed = [
         f"{c['id']}, is {c['value']:.2f} ({'promise' if c['must'] else 'goal'} {c['comparison']} {c['target']:g})"
         for c in result["claims"]
         if not c["met"]
     ]
-    lines.append(
-        f"{result['date']}, {result['settings']['seeds']} seeds, {result['settings']['steps']} steps. Missed: "
-        + ("; ".join(missed) or "none")
-        + "."
+    return f"Missed: {'; '.join(missed) or 'none'}."
+
+
+def adapters(name: str = "adapters") -> str:
+    """Test accuracy by method and task, what is trained for it, and how good Pear's scores were."""
+    result = read(name)
+    rows = [row for row in result["rows"] if row["what"] == "accuracy"]
+    scopes = list(dict.fromkeys(row["task"] for row in rows))
+    head = ["method", *scopes, "minus LoRA (95 %)", "trained", "stored"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        cells = {row["task"]: row for row in rows if row["method"] == method}
+        whole = cells["all tasks"]
+        lead = f"{whole['to_lora']:+.1f} ({whole['to_lora_low']:+.1f} to {whole['to_lora_high']:+.1f})"
+        numbers = [f"{cells[scope]['accuracy']:.1f}" for scope in scopes]
+        numbers += ["" if method == "lora" else lead, f"{whole['trainable']:,.0f}", f"{whole['stored']:,.0f}"]
+        lines.append("| " + " | ".join([whole["label"], *numbers]) + " |")
+    return "\n".join([*lines, "", _adapter_words(result), ""])
+
+
+def _adapter_words(result: dict) -> str:
+    scores = next(row for row in result["rows"] if row["what"] == "scores" and row["task"] == "all tasks")
+    speed = next(row for row in result["rows"] if row["what"] == "speed")
+    settings = result["settings"]
+    ranks = ", ".join(f"{name} {scores[name]:.2f}" for name in ("taylor", "magnitude", "random"))
+    words = {"lowest": "the half that Taylor ranks lowest", "random": "random halves", "highest": "the highest"}
+    halves = ", ".join(f"{scores[f'loss_{half}']:.2f} without {said}" for half, said in words.items())
+    return " ".join(
+        [
+            f"Accuracy on test pictures in %; {len(settings['seeds'])} seeds; 95 % intervals over pictures and seeds.",
+            f"Rank correlation of a score with what removing an adapter alone really changes: {ranks}.",
+            f"Validation loss at the prune: {scores['loss_whole']:.2f}, {halves}.",
+            f"Pear's forward pass, nothing folded, has {speed['ratio']:.2f} of LoRA's pace.",
+            f"{result['date']}, {settings['trials']} trials of {settings['fit']['epochs']} epochs. {_missed(result)}",
+        ]
     )
-    return "\n".join(lines) + "\n"
 
 
 def soco_page() -> str:
@@ -78,7 +116,10 @@ def ui() -> str:
     return "\n".join(lines) + f"\n\n{result['date']}, {machine['cores']} cores, {machine['processor']}.{quick}\n"
 
 
-TABLES = {"soco": soco, "soco_page": soco_page, "ui": ui}
+TABLES = {
+    "soco": soco, "soco_page": soco_page, "ui": ui, "adapters": adapters,
+    "adapters-real": functools.partial(adapters, "adapters-real"),
+}  # fmt: skip
 
 
 def renewed(text: str) -> str:
