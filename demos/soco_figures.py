@@ -13,7 +13,8 @@ from plotly.subplots import make_subplots
 
 from backends.soco.settings import METHODS
 from demos.kit.exhibit import signed
-from demos.kit.look import BAD, CONTROL, FIGURE, GOOD, OTHER, OURS, PALETTE, RIVAL
+from demos.kit.look import BAD, CONTROL, GOOD, OTHER, OURS, PALETTE, RIVAL
+from demos.kit.marks import End, difference, label, label_ends, layout, letters, ring
 
 if TYPE_CHECKING:
     from backends.lm.generate import Continuation
@@ -30,14 +31,6 @@ LINES = {
     "svd": (OTHER, "solid", 2),
 }
 CEILING = 8  # times the dense perplexity: beyond that a curve leaves the picture
-
-
-def layout(**changes: object) -> go.Layout:
-    """The house's figure style with changes merged one level deep."""
-    merged: dict = {key: dict(value) if isinstance(value, dict) else value for key, value in FIGURE.items()}
-    for key, value in changes.items():
-        merged[key] = merged.get(key, {}) | value if isinstance(value, dict) else value
-    return go.Layout(merged)
 
 
 def curves_figure(
@@ -78,20 +71,18 @@ def curves_figure(
             "line": {"width": 1, "color": colour},
         })  # fmt: skip
         y = min(now.value, CEILING * dense)
-        traces.append({
-            "x": [now.percent], "y": [y], "mode": "markers", "name": "now",
-            "marker": {"size": 15, "color": "rgba(255,255,255,0.9)", "line": {"color": colour, "width": 4}},
-            "error_y": {"type": "data", "array": [now.value_error], "color": colour, "thickness": 1.5},
-            "hovertemplate": f"{now.percent:g} % removed<br>perplexity {now.value:.2f}<extra>now</extra>",
-        })  # fmt: skip
+        error = {"type": "data", "array": [now.value_error], "color": colour, "thickness": 1.5}
+        traces.append(ring("now", now.percent, y, colour, 4, _said(now)) | {"error_y": error})
         top = max(top, y)
     if now and pinned:
         height = pinned.value if pinned.text_label == now.text_label else now.dense_value * math.exp(pinned.excess)
         height = min(height, CEILING * dense)
         top = max(top, height)
-        traces.append(_pinned_ring(pinned, height))
-        shapes += _difference(pinned.percent, height, now.percent, y)
-        labels += _letters(pinned.percent, height, now.percent, y, signed(now.value - pinned.value))
+        said = f"{METHODS[pinned.method].label}, {_said(pinned)}"
+        traces.append(ring("A", pinned.percent, height, LINES[pinned.method][0], 2, said))
+        shapes += difference(pinned.percent, height, now.percent, y)
+        at = pinned.percent, math.log10(height), now.percent, math.log10(y)
+        labels += letters(*at, signed(now.value - pinned.value))
     span = math.log10(max(top, dense * 1.5) / dense)
     placed = layout(
         height=430, margin={"l": 56, "r": 96, "t": 12, "b": 48}, shapes=shapes, annotations=labels,
@@ -105,37 +96,15 @@ def curves_figure(
     return go.Figure(traces, placed)  # in one piece: it is drawn at every move of the slider
 
 
-def _pinned_ring(pinned: Measurement, height: float) -> dict:
-    colour = LINES[pinned.method][0]
-    return {
-        "x": [pinned.percent], "y": [height], "mode": "markers", "name": "A",
-        "marker": {"size": 15, "color": "rgba(255,255,255,0.9)", "line": {"color": colour, "width": 2}},
-        "hovertemplate": f"A: {METHODS[pinned.method].label}, {pinned.percent:g} % removed<br>"
-                         f"perplexity {pinned.value:.2f}<extra></extra>",
-    }  # fmt: skip
+def _said(one: Measurement) -> str:
+    return f"{one.percent:g} % removed<br>perplexity {one.value:.2f}"
 
 
-def _difference(ax: float, ay: float, bx: float, by: float) -> list[dict]:
-    """From A along its level to B's ratio, then up or down to B."""
-    line = {"color": PALETTE["grey"][0], "width": 1.5, "dash": "dot"}
-    level = {"type": "line", "x0": ax, "x1": bx, "y0": ay, "y1": ay, "line": line}
-    rise = {"type": "line", "x0": bx, "x1": bx, "y0": ay, "y1": by, "line": line | {"dash": "solid", "width": 2.5}}
-    return [level, rise]
-
-
-def _letters(ax: float, ay: float, bx: float, by: float, difference: str) -> list[dict]:
-    """A and B above their rings; the difference beside the line between their levels."""
-    font = {"color": PALETTE["grey"][0], "size": 13}
-    same = (ax, ay) == (bx, by)
-    marks = [("B", bx, by), *([] if same else [("A", ax, ay)])]
-    said = [
-        {"x": x, "y": math.log10(y), "text": f"<b>{name}</b>", "font": font, "showarrow": False, "yshift": 19}
-        for name, x, y in marks
-    ]  # fmt: skip
-    if same:
-        return said
-    middle = (math.log10(ay) + math.log10(by)) / 2
-    return [*said, {"x": bx, "y": middle, "text": difference, "font": font, "showarrow": False, "xshift": 28}]
+def _label_ends(ends: list[End]) -> list[dict]:
+    """Names at the ends of the lines; (name, colour, percent, perplexity) each."""
+    logs = [(name, colour, x, math.log10(y)) for name, colour, x, y in ends]
+    span = max(end[3] for end in logs) - min(end[3] for end in logs)
+    return label_ends(logs, max(0.05 * span, 0.004))
 
 
 def _log_ticks(low: float, high: float) -> dict:
@@ -147,32 +116,14 @@ def _log_ticks(low: float, high: float) -> dict:
     return {"tickvals": values, "ticktext": [f"{v:g}" for v in values]}
 
 
-def _label_ends(ends: list[tuple[str, str, float, float]]) -> list[dict]:
-    """Names at the ends of the lines, pushed apart where they would touch."""
-    ordered = sorted(ends, key=lambda end: end[3])
-    logs = [math.log10(end[3]) for end in ordered]
-    gap = max(0.05 * (logs[-1] - logs[0]), 0.004)
-    for i in range(1, len(logs)):
-        logs[i] = max(logs[i], logs[i - 1] + gap)
-    return [_label(label, colour, x, y, "left") for (label, colour, x, _), y in zip(ordered, logs, strict=True)]
-
-
 def _label_leaving(leaving: list[tuple], top: float, dense: float) -> list[dict]:
     """Names of the lines that leave the picture, left of them, each a step lower than the last: none meet."""
     labels = []
-    crossings = sorted((_crossing(xs, ys, top), label, colour, xs, ys) for label, colour, xs, ys in leaving)
-    for place, (_, label, colour, xs, ys) in enumerate(crossings):
+    crossings = sorted((_crossing(xs, ys, top), name, colour, xs, ys) for name, colour, xs, ys in leaving)
+    for place, (_, name, colour, xs, ys) in enumerate(crossings):
         height = math.log10(top) - (0.03 + 0.07 * place) * math.log10(top / dense)
-        labels.append(_label(label, colour, _crossing(xs, ys, 10**height), height, "right"))
+        labels.append(label(name, colour, _crossing(xs, ys, 10**height), height, "right"))
     return labels
-
-
-def _label(text: str, colour: str, x: float, log_y: float, anchor: str) -> dict:
-    font, shift = {"color": colour, "size": 13}, 10 if anchor == "left" else -8
-    return {
-        "x": x, "y": log_y, "text": f"<b>{text}</b>", "font": font, "showarrow": False, "xanchor": anchor,
-        "xshift": shift,
-    }  # fmt: skip
 
 
 def _crossing(xs: list[float], ys: list[float], level: float) -> float:
@@ -348,9 +299,9 @@ def size_table(now: Measurement, speed: Speed | None) -> str:
 def continuations_html(prompt: str, pairs: list[tuple[str, str, Continuation]]) -> str:
     """Each (label, colour, continuation) as a paragraph; all text escaped."""
     parts = []
-    for label, colour, c in pairs:
+    for name, colour, c in pairs:
         parts.append(
-            f"<p class='v-said'><b class='v-key' style='--c:{colour}'>{html.escape(label)}</b> "
+            f"<p class='v-said'><b class='v-key' style='--c:{colour}'>{html.escape(name)}</b> "
             f"<span class='v-prompt'>{html.escape(prompt)}</span>{html.escape(c.text)}</p>"
             f"<p class='v-protocol'>distinct-2 {c.distinct_2:.2f} · distinct-3 {c.distinct_3:.2f} · "
             f"repeated {100 * c.repetition:.0f} %</p>"

@@ -17,8 +17,8 @@ from backends.soco.settings import METHODS, SocoTraining
 from demos.kit.controls import check
 from demos.kit.exhibit import Task, View
 from demos.kit.look import BAD, CONTROL, GOOD, OTHER, OURS, RIVAL
+from demos.kit.marks import layout
 from demos.kit.panel import AppContext
-from demos.soco_figures import layout
 
 if TYPE_CHECKING:
     from backends.soco.workbench import Workbench
@@ -37,7 +37,7 @@ def asks(view: View, steps: int) -> SocoTraining:
     return training_for(s.method, s.removed, steps=steps)
 
 
-def options(context: AppContext, view: View) -> list[str]:
+def options(context: AppContext, view: View, upload: Path | None) -> list[str]:
     """What the training is measured on, and where it runs."""
     text = view.settings.text
     said = ["--text", "held-out" if text == "yours" else text, "--device", context.device]

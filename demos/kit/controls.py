@@ -4,7 +4,7 @@
     removed.input(draw, [removed, method], ..., validator=validator(SocoSettings, "removed", "method"))
 
 A slider for a bounded number, radio buttons for up to six choices, a dropdown for more, a dropdown that one can write
-into for a short text. The validator also runs for
+into for a short text with proposals, a line of text for one without. The validator also runs for
 calls over HTTP, and numbers reach it as they were sent: Gradio's own would round 40.5 and stumble over NaN and null.
 """
 
@@ -38,7 +38,9 @@ def control(
     if field.description:
         common = {"info": field.description} | common
     if field.annotation is str:
-        return gr.Dropdown(choices=list(choices or []), allow_custom_value=True, **common)
+        if choices is None:
+            return gr.Textbox(max_lines=1, **common)
+        return gr.Dropdown(choices=list(choices), allow_custom_value=True, **common)
     options = choices if choices is not None else list(typing.get_args(field.annotation))
     if (options and typing.get_origin(field.annotation) is typing.Literal) or choices is not None:
         worded = [((labels or {}).get(option, str(option)), option) for option in options]

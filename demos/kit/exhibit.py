@@ -116,12 +116,22 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Upload:
+    """A file that a task needs. ending: of its name; most: bytes."""
+
+    label: str
+    ending: str
+    most: int
+
+
+@dataclass(frozen=True)
 class Task:
     """Work of more than a few seconds: the command line `module`, run as a job.
 
     asks: the command's settings for a view, from the values of `extra`, the fields that are chosen beside it (name:
-    choices); raises UserError where there is nothing to run. options: further arguments; seconds: what it will take;
-    story: figure, sentence and files of what the job has told so far, from its folder.
+    choices); raises UserError where there is nothing to run. options: further arguments, from the path of the upload if
+    there is one; seconds: what it will take; story: figure, sentence and files of what the job has told so far, from
+    its folder. ident: what the row is called in the page.
     """
 
     title: str
@@ -131,10 +141,12 @@ class Task:
     settings: type[BaseModel]
     asks: Callable[..., BaseModel]
     describe: Callable[[Any], str]
-    options: Callable[[AppContext, View], Sequence[str]]
+    options: Callable[[AppContext, View, Path | None], Sequence[str]]
     seconds: Callable[[AppContext, Any], float]
     story: Callable[[Any, list[dict[str, Any]], Path], tuple[go.Figure | None, str, list[Path]]]
     extra: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    upload: Upload | None = None
+    ident: str = "job"
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,15 @@ class Frame:
         """Connect something once every control is placed."""
         self._later.append(wire)
 
+    def live(self, event: Callable[..., Any]) -> None:
+        """Let an event of a control ask for another number; those beside the figure do so by themselves."""
+
+        def wire() -> None:
+            inputs, outputs = [self.pinned, *self.asked], [*self.drawn, self.shown]
+            event(self._live(), inputs, outputs, validator=self.check(1), **LIVE)
+
+        self.later(wire)
+
     def whole(self) -> Built:
         """A panel with nothing beside the frame."""
         self.main()
@@ -225,8 +234,7 @@ class Frame:
         """Connect everything; to be called last."""
         e = self.exhibit
         for name in e.controls:
-            event = self.controls[name].input
-            event(self._live(), [self.pinned, *self.asked], [*self.drawn, self.shown], validator=self.check(1), **LIVE)
+            self.live(self.controls[name].input)
         self.cold.change(self._wake(), [self.pinned_link, *self.asked], self.everything, **LIVE)
         self._wire_pin()
         self._wire_link()

@@ -23,8 +23,9 @@ from backends.runtime.files import cache_folder
 from backends.runtime.jobs import ENDED, Job, Jobs, Order
 from demos.kit.code import flags
 from demos.kit.controls import check, control
-from demos.kit.exhibit import Task
+from demos.kit.exhibit import Task, Upload
 from demos.kit.panel import QUIET, guarded, row
+from demos.kit.uploads import keep_upload, upload_path
 
 if TYPE_CHECKING:
     from demos.kit.frame import Frame
@@ -55,14 +56,15 @@ class JobView:
 
 
 def place_task(frame: Frame, task: Task) -> None:
-    """The closed row of a task: cost, start, progress, cancel, what it made."""
-    key = frame.key
-    with row(task.title, task.promise, f"{key}-job") as opened:
+    """The closed row of a task: its file if it needs one, cost, start, progress, cancel, what it made."""
+    key = f"{frame.key}-{task.ident}"
+    with row(task.title, task.promise, key) as opened:
+        held = _place_upload(key, task.upload) if task.upload else gr.State("")
         chosen = {
-            name: control(task.settings, name, choices=list(choices), elem_id=f"{key}-job-{name}")
+            name: control(task.settings, name, choices=list(choices), elem_id=f"{key}-{name}")
             for name, choices in task.extra.items()
         }
-        view = _place(f"{key}-job", task.label)
+        view = _place(key, task.label)
 
     def asked(values: Sequence[Any]) -> tuple[Any, Any]:
         there = frame.view(values[len(chosen) :])
@@ -73,10 +75,11 @@ def place_task(frame: Frame, task: Task) -> None:
         return there, task.asks(there, **extra)
 
     @guarded
-    def begin(request: gr.Request, *values: Any) -> str:
+    def begin(request: gr.Request, uploaded: Any, *values: Any) -> str:
         there, settings = asked(values)
+        file = upload_path(uploaded, task.upload.ending) if task.upload else None
         named = settings.model_dump(include=settings.model_fields_set)
-        arguments = [*flags(task.settings, named), *task.options(frame.context, there)]
+        arguments = [*flags(task.settings, named), *task.options(frame.context, there, file)]
         seconds = task.seconds(frame.context, settings)
         title = task.describe(settings)
         return jobs().submit(Order(task.module, tuple(arguments), title, seconds, str(request.session_hash)))
@@ -101,7 +104,9 @@ def place_task(frame: Frame, task: Task) -> None:
         changed = [opened.expand, *(c.input for c in chosen.values()), frame.rest.click]
         checked = frame.check(len(chosen))
         gr.on(changed, cost, inputs, view.cost, validator=checked, trigger_mode="always_last", **QUIET)
-        view.start.click(begin, inputs, view.kept, validator=checked, concurrency_limit=None, **QUIET)
+        view.start.click(
+            begin, [held, *inputs], view.kept, validator=frame.check(1 + len(chosen)), concurrency_limit=None, **QUIET
+        )
 
     frame.later(wire)
     view.kept.change(_found, view.kept, view.watched, concurrency_limit=None, **QUIET)  # also when a page is loaded
@@ -109,6 +114,20 @@ def place_task(frame: Frame, task: Task) -> None:
     watch = guarded(functools.partial(_watch, task.story))
     view.watched.change(watch, view.watched, drawn, concurrency_limit=None, **QUIET)
     view.cancel.click(end, view.watched, None, concurrency_limit=None, **QUIET)
+
+
+def _place_upload(key: str, upload: Upload) -> gr.Textbox:
+    """Where a file is dropped; the name under which it is kept."""
+    file = gr.File(label=upload.label, file_types=[upload.ending], type="filepath", height=110, elem_id=f"{key}-file")
+    held = gr.Textbox(visible="hidden", elem_id=f"{key}-held")
+
+    @guarded
+    def keep(path: str | None) -> str:
+        return keep_upload(path, upload.ending, upload.most) if path else ""
+
+    file.upload(keep, file, held, **QUIET)
+    file.clear(lambda: "", None, held, **QUIET)
+    return held
 
 
 def _place(key: str, label: str) -> JobView:

@@ -50,8 +50,8 @@ EXHIBIT = Exhibit(
     task=Task(
         "Again and again", "the same many times", "Run it", "tests.fakes.spring_method", SpringTraining,
         lambda view, rounds: SpringTraining(**view.settings.model_dump(), rounds=rounds),
-        lambda s: f"{s.rounds} rounds of {s.method}", lambda context, view: [], lambda context, s: 0.05 * s.rounds,
-        story, {"rounds": (50, 1000)},
+        lambda s: f"{s.rounds} rounds of {s.method}", lambda *_: [], lambda context, s: 0.05 * s.rounds, story,
+        {"rounds": (50, 1000)},
     ),
 )  # fmt: skip
 PANEL = Panel("spring", "Spring", "Draw", "E. Hairer, 2006", "How far off?", lambda c: Frame(EXHIBIT, c).whole())
