@@ -117,11 +117,12 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that a task needs. ending: of its name; most: bytes."""
+    """A file that a task needs. ending: of its name; most: bytes; check: what is in it, in words; raises UserError."""
 
     label: str
     ending: str
     most: int
+    check: Callable[[AppContext, Path], str]
 
 
 @dataclass(frozen=True)

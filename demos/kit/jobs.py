@@ -59,7 +59,7 @@ def place_task(frame: Frame, task: Task) -> None:
     """The closed row of a task: its file if it needs one, cost, start, progress, cancel, what it made."""
     key = f"{frame.key}-{task.ident}"
     with row(task.title, task.promise, key) as opened:
-        held = _place_upload(key, task.upload) if task.upload else gr.State("")
+        held = _place_upload(frame, key, task.upload) if task.upload else gr.State("")
         chosen = {
             name: control(task.settings, name, choices=list(choices), elem_id=f"{key}-{name}")
             for name, choices in task.extra.items()
@@ -116,17 +116,20 @@ def place_task(frame: Frame, task: Task) -> None:
     view.cancel.click(end, view.watched, None, concurrency_limit=None, **QUIET)
 
 
-def _place_upload(key: str, upload: Upload) -> gr.Textbox:
+def _place_upload(frame: Frame, key: str, upload: Upload) -> gr.Textbox:
     """Where a file is dropped; the name under which it is kept."""
     file = gr.File(label=upload.label, file_types=[upload.ending], type="filepath", height=110, elem_id=f"{key}-file")
     held = gr.Textbox(visible="hidden", elem_id=f"{key}-held")
+    note = gr.Markdown(elem_classes="v-protocol", elem_id=f"{key}-note")
 
     @guarded
-    def keep(path: str | None) -> str:
-        return keep_upload(path, upload.ending, upload.most) if path else ""
+    def keep(path: str | None) -> Sequence[str]:
+        if not path:
+            return "", ""
+        return keep_upload(path, upload.ending, upload.most, functools.partial(upload.check, frame.context))
 
-    file.upload(keep, file, held, **QUIET)
-    file.clear(lambda: "", None, held, **QUIET)
+    file.upload(keep, file, [held, note], concurrency_id="upload", concurrency_limit=2, **QUIET)
+    file.clear(lambda: ("", ""), None, [held, note], **QUIET)
     return held
 
 

@@ -27,7 +27,7 @@ IN_PLACE = """
 element.querySelector('#v-theme').addEventListener('click', () => window.vitrine.theme());
 element.querySelector('.v-name').addEventListener('click', (event) => window.vitrine.home(event));
 """
-WORDS_FIRST = "(filled, cue, ...rest) => [filled, window.vitrine.drawing() ? '' : 'yes', ...rest]"
+WORDS_FIRST = "(filled, cue, ...rest) => [filled, window.vitrine.canDraw() ? '' : 'yes', ...rest]"
 
 
 @dataclass(frozen=True)

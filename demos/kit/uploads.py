@@ -7,6 +7,7 @@ import hashlib
 import re
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from backends.runtime.errors import UserError
@@ -16,14 +17,20 @@ KEEP = 86_400.0  # seconds
 AGAIN = "Choose the file first: it is kept for a day after it was uploaded."
 
 
-def keep_upload(path: str, ending: str, most: int) -> str:
-    """Copy a file to the machine's cache; the name that it is found by again, which only its owner can know.
+def keep_upload(path: str, ending: str, most: int, check: Callable[[Path], str]) -> tuple[str, str]:
+    """Copy a file to the machine's cache: the name that it is found by again, which only its owner can know, and what
+    `check` says of it.
 
-    Raises UserError where it is larger than `most` bytes.
+    Raises UserError where it is larger than `most` bytes or `check` refuses it; nothing of it stays then.
     """
     source = Path(path)
-    if source.stat().st_size > most:
-        raise UserError(f"This file is larger than {most // 1_000_000} MB: choose a smaller one.")
+    try:
+        if source.stat().st_size > most:
+            raise UserError(f"This file is larger than {most // 1_000_000} MB: choose a smaller one.")
+        said = check(source)
+    except UserError:
+        source.unlink(missing_ok=True)
+        raise
     folder = _folder()
     with contextlib.suppress(OSError):
         for old in folder.iterdir():
@@ -33,7 +40,7 @@ def keep_upload(path: str, ending: str, most: int) -> str:
         name = f"{hashlib.file_digest(file, 'sha256').hexdigest()}{ending}"
     with whole_file(folder / name) as temporary:
         shutil.copyfile(source, temporary)
-    return name
+    return name, said
 
 
 def upload_path(name: object, ending: str) -> Path:

@@ -18,9 +18,9 @@ def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_file_is_found_under_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "birds.zip").write_bytes(b"abc")
-    name = keep_upload(str(tmp_path / "birds.zip"), ".zip", 10)
-    assert upload_path(name, ".zip").read_bytes() == b"abc" and "birds" not in name
-    assert keep_upload(str(tmp_path / "birds.zip"), ".zip", 10) == name
+    name, said = keep_upload(str(tmp_path / "birds.zip"), ".zip", 10, lambda path: path.name)
+    assert upload_path(name, ".zip").read_bytes() == b"abc" and "birds" not in name and said == "birds.zip"
+    assert keep_upload(str(tmp_path / "birds.zip"), ".zip", 10, str)[0] == name
 
 
 @pytest.mark.parametrize("name", ["", None, 3, "../../etc/passwd", "a" * 64 + ".zip", "/etc/passwd", "a" * 64, ["x"]])
@@ -29,17 +29,22 @@ def test_no_other_name_leads_anywhere(name: object) -> None:
         upload_path(name, ".zip")
 
 
-def test_what_is_too_large_is_not_kept(tmp_path: Path) -> None:
+def refuse(path: Path) -> str:
+    raise UserError("No zip.")
+
+
+@pytest.mark.parametrize(("most", "sentence"), [(2_000_000, "larger than 2 MB"), (3_000_000, "No zip")])
+def test_of_what_is_refused_nothing_stays(tmp_path: Path, most: int, sentence: str) -> None:
     (tmp_path / "x.zip").write_bytes(b"a" * 2_000_001)
-    with pytest.raises(UserError, match="larger than 2 MB"):
-        keep_upload(str(tmp_path / "x.zip"), ".zip", 2_000_000)
-    assert not list((tmp_path / "cache").glob("uploads/*"))
+    with pytest.raises(UserError, match=sentence):
+        keep_upload(str(tmp_path / "x.zip"), ".zip", most, refuse)
+    assert not list((tmp_path / "cache").glob("uploads/*")) and not (tmp_path / "x.zip").exists()
 
 
 def test_what_is_older_than_a_day_goes_with_the_next_upload(tmp_path: Path) -> None:
     for content in (b"old", b"new"):
         (tmp_path / "x.zip").write_bytes(content)
-        name = keep_upload(str(tmp_path / "x.zip"), ".zip", 10)
+        name, _ = keep_upload(str(tmp_path / "x.zip"), ".zip", 10, str)
         if content == b"old":
             gone, at = name, upload_path(name, ".zip").stat().st_mtime - KEEP - 1
             os.utime(upload_path(name, ".zip"), (at, at))
