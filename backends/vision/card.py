@@ -103,16 +103,16 @@ adapters can be trained on a real, if small, vision transformer with no download
 ## Pretraining
 Tier `{settings.tier}`: `python -m backends.vision.pretrain --tier {settings.tier} --seed {settings.seed}`. {formulas.classes} classes: half attractors of
 iterated function systems with contracting maps, half wavy contours; {formulas.variants} variants of each, drawn anew for every picture with
-random place, size, turn, colours, background, blur and up to three small distractors. {views:,} pictures in
+random place, size, turn, colours, background, blur and up to seven small distractors. {views:,} pictures in
 {facts["step"]:,} steps of {settings.batch}, {facts["seconds"] / 60:.0f} minutes on {hardware()}, bf16 autocast. Muon for the blocks' matrices
 (peak {settings.muon_lr:g}), AdamW for the rest ({settings.adam_lr:g}), warm-up 200 steps, cosine, weight decay {settings.weight_decay:g}, clip 1.
 
-Targets: the class; the main object's centre, size and elongation; the number of distractors; the object's mask, patch by
-patch. Place and number are thus pretext targets here, and relatives of the tasks Location, Orientation and Count below,
+Targets: the class; the main object's centre, size and moments that turn with it; the number of distractors; patch by
+patch the object's mask, the distractors' mask, mean colour and contrast. Place, turn and number are thus pretext targets here, and relatives of the tasks Location, Orientation and Count below,
 though with other generators. On fresh pictures of the last step: class accuracy {100 * last["accuracy"]:.1f} % (chance
-{100 / formulas.classes:.1f} %), losses {last["class"]:.2f} (class), {last["geometry"]:.4f} (geometry), {last["distractors"]:.2f} (distractors), {last["mask"]:.3f} (mask).
+{100 / formulas.classes:.1f} %), losses {last["class"]:.2f} (class), {last["geometry"]:.4f} (geometry), {last["distractors"]:.2f} (distractors), {last["masks"]:.3f} (masks), {last["look"]:.4f} (look).
 
-| step | class accuracy of the batch, % | class loss | geometry | mask |
+| step | class accuracy of the batch, % | class loss | geometry | masks |
 |---|---|---|---|---|
 {_log_rows(facts["log"])}
 
@@ -129,7 +129,7 @@ def _log_rows(log: list[dict[str, float]]) -> str:
     every = max(1, len(log) // 8)
     chosen = [entry for i, entry in enumerate(log) if (i + 1) % every == 0 or i == len(log) - 1]
     return "\n".join(
-        f"| {e['step']:,} | {100 * e['accuracy']:.1f} | {e['class']:.2f} | {e['geometry']:.4f} | {e['mask']:.3f} |"
+        f"| {e['step']:,} | {100 * e['accuracy']:.1f} | {e['class']:.2f} | {e['geometry']:.4f} | {e['masks']:.3f} |"
         for e in chosen
     )
 

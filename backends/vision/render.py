@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-MOST_DISTRACTORS = 3
+MOST_DISTRACTORS = 7
+MOMENTS = 11  # numbers of a main object's geometry
 SCALE, SMALL = (0.30, 0.85), (0.12, 0.25)  # of the main object and of a distractor, in half pictures
 CAP = 2.0  # points on a pixel that make it opaque
 
@@ -20,15 +21,16 @@ CAP = 2.0  # points on a pixel that make it opaque
 class Pictures:
     """A batch: images (batch, 3, side, side) in [0, 1] and what they show.
 
-    labels (batch,): the class; geometry (batch, 5): centre x and y and size in half pictures, and the two components of
-    the elongation; distractors (batch,): 0 to 3; mask (batch, side, side): where the main object is.
+    labels (batch,): the class; geometry (batch, 11): centre x and y and size in half pictures, and four pairs that turn
+    with the object, see `_geometry`; distractors (batch,): 0 to 7; masks (batch, 2, side, side): where the main object
+    is, and where distractors are that it does not cover.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     geometry: torch.Tensor
     distractors: torch.Tensor
-    mask: torch.Tensor
+    masks: torch.Tensor
 
 
 def pictures(clouds: torch.Tensor, batch: int, side: int, shown: int, draw: torch.Generator) -> Pictures:
@@ -39,11 +41,13 @@ def pictures(clouds: torch.Tensor, batch: int, side: int, shown: int, draw: torc
     small, _ = _objects(clouds, batch * MOST_DISTRACTORS, shown // 6, SMALL, draw)
     clutter = _splat(small, side).unflatten(0, (batch, MOST_DISTRACTORS))
     there = torch.arange(MOST_DISTRACTORS, device=count.device) < count[:, None]
+    clutter = clutter * there[..., None, None]
     images = _background(batch, side, draw)
     for i in range(MOST_DISTRACTORS):
-        images = _painted(images, clutter[:, i] * there[:, i, None, None], draw)
+        images = _painted(images, clutter[:, i], draw)
     images = _finished(_painted(images, ink, draw), draw)
-    return Pictures(images, labels, _geometry(main), count, (ink > 0).float())
+    masks = torch.stack([ink > 0, (clutter.amax(1) > 0) & (ink == 0)], 1).float()
+    return Pictures(images, labels, _geometry(main), count, masks)
 
 
 def _objects(
@@ -84,12 +88,18 @@ def _splat(points: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def _geometry(points: torch.Tensor) -> torch.Tensor:
-    """Centre, root-mean-square radius and elongation (cos 2a, sin 2a, times its strength): (count, 5)."""
+    """Centre, root-mean-square radius, and moments of z = (x + iy) / radius about the centre: (count, 11).
+
+    The means of z^2, z |z|^2, z^3 and z^4, each as real and imaginary part, turn with the object two, one, three and
+    four times as fast: what tells how it is turned, whatever its symmetry. Large ones are bent towards 1 by tanh.
+    """
     centre = points.mean(1)
     off = points - centre[:, None]
-    xx, yy, xy = off[..., 0].square().mean(1), off[..., 1].square().mean(1), off.prod(-1).mean(1)
-    spread = (xx + yy).clamp(min=1e-6)
-    return torch.stack([*centre.unbind(1), spread.sqrt(), (xx - yy) / spread, 2 * xy / spread], 1)
+    radius = off.square().sum(-1).mean(1).clamp(min=1e-6).sqrt()
+    z = torch.complex(*(off / radius[:, None, None]).unbind(-1))
+    means = torch.stack([(z**2).mean(1), (z * z.abs() ** 2).mean(1), (z**3).mean(1), (z**4).mean(1)], 1)
+    bent = torch.view_as_real(means * (means.abs().tanh() / means.abs().clamp(min=1e-6)))
+    return torch.cat([centre, radius[:, None], bent.flatten(1)], 1)
 
 
 def _background(count: int, side: int, draw: torch.Generator) -> torch.Tensor:

@@ -65,4 +65,4 @@ class PretrainSettings(BaseModel):
 
     @property
     def total_steps(self) -> int:
-        return self.steps or {"cpu": 8000, "gpu": 12000}[self.tier]
+        return self.steps or {"cpu": 7000, "gpu": 12000}[self.tier]

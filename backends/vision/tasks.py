@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from backends.vision import procedural, raycast
 Part = Literal["train", "validation", "test"]
 TRAIN, VALIDATION, TEST = 800, 200, 1000
 SIZES: dict[Part, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-CROP = 32  # pixels of a photograph's crop
+CROP, SQUARE = 32, 64  # pixels: of a photograph's crop, and of what goes to one split
 DIGITS, FACES, TEXTURES = tuple("0123456789"), ("face", "no face"), ("brick", "grass", "gravel")
 DEPTHS = ("far", "middling", "near", "very near")
 Group = Literal["natural", "specialised", "structured"]
@@ -129,10 +130,7 @@ def textures(side: int, seed: int) -> TaskData:
         for label in labels:
             whole = photographs[label]
             x, y = draw.integers(left, right - CROP + 1), draw.integers(top, bottom - CROP + 1)
-            crop = whole[y : y + CROP, x : x + CROP].astype(float)
-            crop = (crop - crop.mean()) / max(crop.std(), 1e-6)  # brightness and contrast would tell too much
-            crop = np.clip(128 + draw.uniform(20, 60) * crop, 0, 255).astype(np.uint8)
-            images.append(np.rot90(crop, draw.integers(4)))
+            images.append(np.rot90(_levelled(whole[y : y + CROP, x : x + CROP], draw), draw.integers(4)))
         return Split(resized(np.stack(images), side), labels.astype(np.int64))
 
     middle, wide = 256, 512
@@ -145,39 +143,42 @@ def textures(side: int, seed: int) -> TaskData:
 def depth(side: int, seed: int) -> TaskData:
     """Crops of a photograph, labelled by how near their middle is: quarters of the measured disparity.
 
-    Columns of the photograph go to the splits in turn, a crop's width apart; crops without a measurement are left out.
+    They are grey: with colours, what is asked is which thing this is a part of. Squares of the photograph go to the
+    splits by chance, six, one and three of ten; no crop reaches over the edge of its square. Crops without a
+    measurement are left out.
     """
     from skimage.data import stereo_motorcycle
 
     photograph, _, disparity = stereo_motorcycle()
-    height, width = disparity.shape
     half, quarter = CROP // 2, CROP // 4
-    band, owners = width // 10, ("train", "train", "test", "train", "validation", "train", "test", "train", "test",
-                                 "train")  # fmt: skip
-    found: dict[str, tuple[list, list]] = {name: ([], []) for name in ("train", "validation", "test")}
-    for x in range(half, width - half, 2):
-        place = min(x // band, 9)
-        inside = x - half >= place * band and x + half <= (place + 1) * band
-        if not inside:
-            continue
-        for y in range(half, height - half, 4):
-            middle = disparity[y - quarter : y + quarter, x - quarter : x + quarter]
-            known = middle[np.isfinite(middle)]
-            if known.size < middle.size // 2:
-                continue
-            images, values = found[owners[place]]
-            images.append(photograph[y - half : y + half, x - half : x + half])
-            values.append(np.median(known))
-    edges = np.quantile(np.concatenate([values for _, values in found.values()]), [0.25, 0.5, 0.75])
+    rows, columns = disparity.shape[0] // SQUARE, disparity.shape[1] // SQUARE
     draw = np.random.default_rng(seed)
+    owners = draw.permutation(np.resize(["train"] * 6 + ["validation"] + ["test"] * 3, rows * columns))
+    found: dict[str, tuple[list, list]] = {name: ([], []) for name in SIZES}
+    for place, owner in enumerate(owners):
+        top, left = SQUARE * (place // columns), SQUARE * (place % columns)
+        for y, x in itertools.product(range(half, SQUARE - half + 1, 4), repeat=2):
+            middle = disparity[top + y - quarter : top + y + quarter, left + x - quarter : left + x + quarter]
+            known = middle[np.isfinite(middle)]
+            if known.size >= middle.size // 2:
+                rest = photograph[top + y - half : top + y + half, left + x - half : left + x + half]
+                found[owner][0].append(rest.mean(2))
+                found[owner][1].append(np.median(known))
+    edges = np.quantile(np.concatenate([values for _, values in found.values()]), [0.25, 0.5, 0.75])
 
-    def split(name: str, count: int) -> Split:
+    def split(name: Part) -> Split:
         images, values = found[name]
-        chosen = draw.permutation(len(images))[:count]
+        chosen = draw.permutation(len(images))[: SIZES[name]]
         labels = np.digitize(np.array(values)[chosen], edges)
-        return Split(resized(np.stack([images[i] for i in chosen]), side), labels.astype(np.int64))
+        return Split(resized(np.stack([_levelled(images[i], draw) for i in chosen]), side), labels.astype(np.int64))
 
-    return TaskData("depth", DEPTHS, split("train", TRAIN), split("validation", VALIDATION), split("test", TEST))
+    return TaskData("depth", DEPTHS, *map(split, SIZES))
+
+
+def _levelled(crop: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """(h, w) grey at one mean and a contrast by chance: those of a crop would tell too much. uint8."""
+    level = (crop.astype(float) - crop.mean()) / max(crop.std(), 1e-6)
+    return np.clip(128 + draw.uniform(20, 60) * level, 0, 255).astype(np.uint8)
 
 
 # ---- procedural ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import torch
 
 from backends.runtime.seeds import generator
 from backends.vision import formulas
-from backends.vision.render import MOST_DISTRACTORS, pictures
+from backends.vision.render import MOST_DISTRACTORS, _geometry, pictures
 from backends.vision.settings import FormulaSettings
 
 FEW = FormulaSettings(classes=12, variants=3, points=1024, shown=600)
@@ -78,16 +78,32 @@ def test_pictures_show_what_is_said_of_them(clouds: torch.Tensor) -> None:
     assert made.images.shape == (64, 3, 48, 48) and made.images.isfinite().all()
     assert made.images.min() >= 0 and made.images.max() <= 1
     assert made.labels.min() >= 0 and made.labels.max() < 12 and made.distractors.max() <= MOST_DISTRACTORS
-    shares = made.mask.mean((1, 2))
+    mask, clutter = made.masks.unbind(1)
+    shares = mask.mean((1, 2))
+    assert (mask * clutter).max() == 0 and (clutter.amax((1, 2)) <= (made.distractors > 0)).all()
     assert ((shares > 0.01) & (shares < 0.6)).all()
     rows, columns = torch.meshgrid(*[torch.linspace(-1, 1, 48)] * 2, indexing="ij")
-    seen = torch.stack([(made.mask * grid).sum((1, 2)) / made.mask.sum((1, 2)) for grid in (columns, rows)], 1)
+    seen = torch.stack([(mask * grid).sum((1, 2)) / mask.sum((1, 2)) for grid in (columns, rows)], 1)
     assert (seen - made.geometry[:, :2]).abs().mean() < 0.06
-    assert (made.geometry[:, 3:].norm(dim=1) <= 1 + 1e-5).all() and (made.geometry[:, 2] < math.sqrt(2)).all()
+    pairs = made.geometry[:, 3:].unflatten(1, (4, 2))
+    assert (pairs.norm(dim=2) <= 1 + 1e-5).all() and (made.geometry[:, 2] < math.sqrt(2)).all()
+
+
+@pytest.mark.parametrize("turn", [0.3, 1.7])
+def test_moments_turn_with_the_object(turn: float) -> None:
+    """The pairs are z^2, z |z|^2, z^3 and z^4: they turn two, one, three and four times as fast."""
+    points = torch.rand(1, 400, 2, generator=generator(3)) ** 2
+    cos, sin = math.cos(turn), math.sin(turn)
+    turned = points @ torch.tensor([[cos, sin], [-sin, cos]])
+    before, after = (torch.view_as_complex(_geometry(p)[0, 3:].reshape(4, 2).clone()) for p in (points, turned))
+    by = torch.exp(1j * turn * torch.tensor([2.0, 1.0, 3.0, 4.0]))
+    torch.testing.assert_close(after, before * by, rtol=1e-4, atol=1e-5)
+    assert (before.abs() > 0.01).all()
 
 
 def test_the_main_object_can_be_seen(clouds: torch.Tensor) -> None:
     made = pictures(clouds, 64, 48, FEW.shown, generator(2))
-    inside = (made.images * made.mask[:, None]).sum((2, 3)) / made.mask.sum((1, 2))[:, None]
-    outside = (made.images * (1 - made.mask[:, None])).sum((2, 3)) / (1 - made.mask).sum((1, 2))[:, None]
+    mask = made.masks[:, :1]
+    inside = (made.images * mask).sum((2, 3)) / mask.sum((2, 3))
+    outside = (made.images * (1 - mask)).sum((2, 3)) / (1 - mask).sum((2, 3))
     assert ((inside - outside).abs().amax(1) > 0.1).float().mean() > 0.85

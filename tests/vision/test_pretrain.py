@@ -25,13 +25,17 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PretrainSettings, "batch", property(lambda self: 8))
 
 
-def test_the_mask_is_asked_for_patch_by_patch() -> None:
+def test_masks_and_look_are_asked_for_patch_by_patch() -> None:
     batch = pictures(formulas.clouds(FEW), 3, 24, FEW.shown, generator(0))
     said = FormulaLearner(TINY, 6)(batch.images)
     right = {name: value.detach().clone() for name, value in said.items()}
-    squares = batch.mask.reshape(3, 4, 6, 4, 6).permute(0, 1, 3, 2, 4).reshape(3, 16, 36)  # rows and columns of patches
-    right["mask"] = 40 * (squares - 0.5)
-    assert losses(right, batch, 6)["mask"] < 1e-6 < losses(said, batch, 6)["mask"]
+    squares = batch.masks.reshape(3, 2, 4, 6, 4, 6).permute(0, 2, 4, 1, 3, 5).reshape(3, 16, 72)  # by rows of patches
+    right["masks"] = 40 * (squares - 0.5)
+    patches = batch.images.reshape(3, 3, 4, 6, 4, 6).permute(0, 2, 4, 3, 5, 1).reshape(3, 16, 36, 3)
+    spread = patches.mean(3).std(2, correction=0)
+    right["look"] = torch.cat([patches.mean(2), 4 * spread[..., None]], 2)
+    parts, others = losses(right, batch, 6), losses(said, batch, 6)
+    assert all(parts[name] < 1e-6 < others[name] for name in ("masks", "look"))
 
 
 def test_the_control_is_trained_on_the_class_alone() -> None:
@@ -61,10 +65,11 @@ def test_a_stopped_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> N
     assert [e["step"] for e in again["log"]] == [e["step"] for e in facts["log"]] == [2, 4, 6]
 
 
-def test_the_mask_is_learnt_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_seen_in_a_patch_is_learnt_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PretrainSettings, "batch", property(lambda self: 32))
     _, facts = training.pretrain(PretrainSettings(steps=60, save_every=20), FEW, tmp_path)
-    assert facts["log"][-1]["mask"] < 0.9 * facts["log"][0]["mask"]
+    first, last = facts["log"][0], facts["log"][-1]
+    assert last["look"] < 0.8 * first["look"] and last["masks"] < 0.95 * first["masks"]
 
 
 def test_projections_are_separate() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from backends.runtime.errors import UserError
 from backends.vision import procedural, raycast
-from backends.vision.tasks import TASKS, TaskData, load_task, resized
+from backends.vision.tasks import TASKS, TaskData, load_split, load_task, resized
 
 SIZES = {"digits": (800, 200, 797), "faces": (100, 40, 60)}
 
@@ -46,14 +47,26 @@ def test_a_task_follows_from_its_seed(key: str) -> None:
     assert not np.array_equal(other.train.images, again.train.images)
 
 
+@pytest.mark.parametrize("key", ["location", "textures"])
+def test_one_split_alone_is_the_same(key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VITRINE_CACHE", str(tmp_path))
+    alone, whole = load_split(key, "validation", 24), load_task(key, 24).validation
+    assert np.array_equal(alone.images, whole.images) and np.array_equal(alone.labels, whole.labels)
+    kept = list(tmp_path.rglob("*.safetensors"))
+    assert len(kept) == (3 if key == "location" else 0)  # drawn ones are kept on the machine, packages' are not
+    for path in kept:
+        path.write_bytes(b"torn")
+    assert np.array_equal(load_split(key, "validation", 24).images, alone.images)
+
+
 @pytest.mark.parametrize("draw", [procedural.location, procedural.count, procedural.azimuth])
 def test_what_is_drawn_follows_from_its_generator(draw) -> None:
     (one, labels), (same, again), (other, _) = (draw(6, 24, np.random.default_rng(seed), False) for seed in (0, 0, 1))
     assert np.array_equal(one, same) and np.array_equal(labels, again) and not np.array_equal(one, other)
 
 
-def test_depth_crops_are_a_crop_apart() -> None:
-    """Crops lie wholly inside columns of their own split, so that no pixel of the photograph is in two."""
+def test_no_pixel_of_the_depth_photograph_is_in_two_splits() -> None:
+    """Crops lie wholly inside squares of their own split."""
     task = load_task("depth", 32)
     kept = {image.tobytes() for image in task.train.images}
     assert not any(image.tobytes() in kept for image in task.test.images)
