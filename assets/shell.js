@@ -16,7 +16,7 @@
   if (named() !== "home") scripts.forEach((part) => add("modulepreload", part));
 
   let read = false;
-  const drawing = () => read || window.Plotly !== undefined;
+  const canDraw = () => read || window.Plotly !== undefined;
 
   async function warm() {
     styles.forEach((part) => add("stylesheet", part));
@@ -174,5 +174,5 @@
 
   window.addEventListener("popstate", () => open(named()));
   window.addEventListener("click", (event) => event.isTrusted && (link = null), true);
-  window.vitrine = { address, copy, drawing, group, home, open, picture, ready, rest, resting, save, settings, theme, turn, unfold };
+  window.vitrine = { address, canDraw, copy, group, home, open, picture, ready, rest, resting, save, settings, theme, turn, unfold };
 })();

@@ -23,7 +23,7 @@ from backends.pear.share import Accounting, account, apply
 from backends.runtime.seeds import generator
 from backends.runtime.steps import Step
 from backends.vision.adapters import OWN, AdapterSettings, adapted, sites, with_head
-from backends.vision.probe import input_of
+from backends.vision.probe import input_of, portions
 from backends.vision.tasks import Split, TaskData
 from backends.vision.training import FitSettings, Fitted, Scores, Training, evaluate
 
@@ -103,8 +103,7 @@ def scored(
 
 
 def _batches(model: nn.Module, split: Split) -> Iterator[Batch]:
-    for start in range(0, len(split), SCORING_BATCH):
-        rows = slice(start, start + SCORING_BATCH)
+    for rows in portions(split.images, SCORING_BATCH):
         images = input_of(model, split.images[rows])
         yield images, torch.from_numpy(split.labels[rows]).to(images.device)
 
