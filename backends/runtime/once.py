@@ -24,6 +24,11 @@ class Once:
         """Whether `get` answers at once."""
         return key in self._made
 
+    @property
+    def keys(self) -> set[object]:
+        """Of everything that is made."""
+        return set(self._made)
+
     def get(self, key: object, make: Callable[[], T]) -> T:
         """The value under this key, else `make()`."""
         if key not in self._made:

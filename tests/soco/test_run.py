@@ -413,11 +413,10 @@ def test_factors_come_from_the_disk_at_the_next_start(bench: Workbench, tmp_path
     torch.testing.assert_close(Workbench(bench.lm, "tiny").factors(basis)[name].sigma, made[name].sigma)
 
 
-def test_factors_on_disk_are_of_these_weights_and_this_text(bench: Workbench, tmp_path: Path, monkeypatch):
+def test_factors_on_disk_are_of_these_weights_and_this_text(bench: Workbench, tmp_path: Path):
     bench.factors("whitened")
-    monkeypatch.setattr(bench, "lm", replace(bench.lm, fingerprint="other"))
-    bench._made.clear()
-    bench.factors("whitened")
+    other = Workbench(replace(bench.lm, fingerprint="other"), "tiny")
+    other.factors("whitened")
     assert len(list((tmp_path / "cache").rglob("factors-whitened-*"))) == 2
 
 
@@ -461,10 +460,10 @@ def test_a_part_is_made_once_for_all_threads(bench: Workbench):
 
 def test_a_visitors_text_is_not_kept(bench: Workbench):
     first, second = visitors_text(SENTENCES[0] * 2), visitors_text(SENTENCES[1])
-    before = set(bench._made)
+    before = bench._parts.keys
     numbers = [run.measure(bench, "svd", 40, t).perplexity.nats for t in (first, second)]
     assert numbers[0] != numbers[1]
-    assert all("yours" not in map(str, key) for key in set(bench._made) - before if isinstance(key, tuple))
+    assert all("yours" not in map(str, key) for key in bench._parts.keys - before if isinstance(key, tuple))
     assert run.measure(bench, "svd", 0, second).dense.tokens == len(bench.lm.encode(SENTENCES[1]))
 
 
