@@ -21,7 +21,7 @@ from torch import nn
 
 from backends.pear import run as pear
 from backends.pear.plan import plan
-from backends.pear.settings import PearTraining
+from backends.pear.settings import PearTraining, prune_at
 from backends.pear.share import apply
 from backends.runtime.files import ROOT
 from backends.runtime.seeds import generator
@@ -89,7 +89,7 @@ def _everything(backbone: nn.Module, task: TaskData, settings: FitSettings, fact
 def _pear(backbone: nn.Module, task: TaskData, settings: FitSettings, facts: Mapping[str, Any]) -> Trained:
     asked = {name: facts[name] for name in ("pruned", "checkpoint", "donors")}
     s = PearTraining(rank=RANK, scale=SCALE, **asked, **settings.model_dump(exclude={"warm_up"}))
-    [(epoch, _)], diagnosis = pear.prune_at(s), None
+    [(epoch, _)], diagnosis = prune_at(s), None
     for step in pear.train(backbone, task, s):
         now = step.partial
         if facts.get("diagnosed") and diagnosis is None and len(now.fitted.loss) == epoch and not now.plan.pruned:

@@ -12,11 +12,12 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from backends.pear.curves import METHODS, TaskCurves, read_curves
-from backends.pear.settings import PearSettings, read_edits, write_edits
+from backends.pear.settings import GaugeSettings, PearSettings, read_edits, write_edits
 from backends.runtime.errors import UserError
 from backends.runtime.gently import aside
 from backends.vision.settings import NAMES
 from demos import pear_figures as figures
+from demos.kit.controls import control, settings_of
 from demos.kit.exhibit import Exhibit, Gallery, Item, Pinned, View
 from demos.kit.frame import Frame
 from demos.kit.jobs import place_task
@@ -33,7 +34,7 @@ WAITING = "Curves measured beforehand; the live number follows."
 _WARM = threading.Event()  # the default task answers at once
 GALLERY_VIEWS = ((25, "keep"), (50, "keep"), (75, "keep"), (25, "none"), (50, "none"), (75, "none"))
 PICTURES = 8  # of each view
-NEXT = {"own": "shared", "shared": "off", "off": "own"}
+NEXT = {"own": "shared", "shared": "off", "alone": "off", "off": "own"}
 # A pressed cell is drawn anew; the keyboard stays where it was.
 PRESS = """
 let last = null;
@@ -98,15 +99,15 @@ def changed_pictures(context: AppContext, view: View) -> Iterator[Item]:
     """For each of six prunes of this task, the validation pictures whose prediction it moved most."""
     bench, task = open_bench(context), view.settings.task
     for pruned, checkpoint in GALLERY_VIEWS:
-        own = {"task": task, "pruned": pruned, "checkpoint": checkpoint}
-        for one in bench.moved_most(PearSettings(**own), PICTURES):
+        shown = PearSettings(task=task, pruned=pruned, checkpoint=checkpoint)
+        for one in bench.moved_most(shown, PICTURES):
             how = f"said {one.said}, was {one.said_before}" if one.said != one.said_before else f"still {one.said}"
             title = f"{pruned} % pruned, {LABELS['checkpoint'][checkpoint]}: {how}"
             right = html.escape(one.label)
             body = f"{picture_html(one.image, f'a picture of the task, labelled {one.label}')}<i>right is {right}</i>"
             numbers = {"belief in the right answer": one.belief, "before": one.belief_before,
                        "moved": abs(one.belief - one.belief_before)}  # fmt: skip
-            yield Item(title, body, numbers, own, OURS if one.said == one.label else "")
+            yield Item(title, body, numbers, shown.model_dump(), OURS if one.said == one.label else "")
 
 
 def seconds_of_one(context: AppContext) -> float:
@@ -231,7 +232,7 @@ def toggled(frame: Frame, here: View, data: Any) -> View:
     edits = read_edits(here.settings.edits) | {site: NEXT[figures.state_of(now.plan, site)]}
     without = frame.view_of(here.settings.model_dump() | {"edits": _written(edits, now, site)})
     usual = open_bench(frame.context).plan(without.settings)
-    if figures.state_of(usual, site) == edits[site]:
+    if figures.state_of(usual, site).replace("alone", "shared") == edits[site]:
         return View(without.settings, here.inputs)  # that is what it is without a word by hand
     return frame.view_of(here.settings.model_dump() | {"edits": _written(edits, now)}, here.inputs)
 
@@ -243,14 +244,15 @@ def _written(edits: Mapping[str, Any], now: Look, without: str = "") -> str:
 def _place_gauge(frame: Frame) -> None:
     """The closed row in which A is multiplied and B divided."""
     with row("Same model, other numbers", "multiply A, divide B: which ranking survives?", "pear-gauge"):
-        factor = gr.Slider(1, 10, value=3, step=0.5, label="A times, B divided by, at every other place")
+        factor = control(GaugeSettings, "factor")
         with gr.Row(elem_classes="v-actions"):
             go_ = gr.Button("Rank again", variant="primary", elem_id="pear-rank")
         plot = frame.figure("Same model, other numbers", "gauge-plot")
         said = gr.Markdown(elem_classes="v-caption", elem_id="pear-gauge-said")
 
     def ranked(by: Any, *values: Any) -> list[Any]:
-        found = open_bench(frame.context).gauge(frame.view(values).settings.task, float(by))
+        by = settings_of(GaugeSettings, factor=by).factor
+        found = open_bench(frame.context).gauge(frame.view(values).settings.task, by)
         return [figures.gauge_figure(found), found.summary()]
 
     def wire() -> None:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from backends.pear.curves import METHODS
+from backends.pear.settings import prune_at
 from demos.kit.exhibit import signed
 from demos.kit.look import BAD, CONTROL, GOOD, OTHER, OURS, RIVAL
 from demos.kit.marks import difference, label_ends, layout, letters, ring
@@ -24,10 +25,11 @@ LINES = {"pear": (OURS, "solid"), "prune": (CONTROL, "solid"), "lora": (RIVAL, "
          "probe": (OTHER, "dash")}  # fmt: skip
 LEVELS = ("full", "probe")  # they prune nothing: a level, not a curve
 SHORT = {"pear": "Pear", "prune": "not shared", "lora": "LoRA, equal size", "full": "full tuning", "probe": "probe"}
-COURSES = {"never pruned": (OTHER, "dash"), "keep": (OURS, "solid"), "keep-offset": (GOOD, "solid"),
-           "blend": (RIVAL, "solid"), "none": (CONTROL, "solid")}  # fmt: skip
+COURSES = {"never pruned": (OTHER, "dash"), "keep": (OURS, "solid"), "keep-offset": ("#56B4E9", "solid"),
+           "blend": ("#6A51A3", "solid"), "none": (BAD, "solid")}  # fmt: skip
 TENSORS = (OURS, RIVAL, GOOD, CONTROL, BAD, "#56B4E9", "#8C6D31", "#6A51A3", OTHER)  # of the adapters that serve
-STATES = {"own": "its own adapter", "shared": "pruned, served by", "off": "switched off"}
+STATES = {"own": "its own adapter", "shared": "pruned, served by", "alone": "pruned, served by nobody",
+          "off": "switched off, nothing of it stays"}  # fmt: skip
 
 
 def trade_off_figure(curves: TaskCurves | None, now: Look | None, pinned: Look | None = None) -> go.Figure:
@@ -57,11 +59,12 @@ def trade_off_figure(curves: TaskCurves | None, now: Look | None, pinned: Look |
         shapes += difference(pinned.percent, pinned.value, now.percent, now.value)
         notes += letters(pinned.percent, pinned.value, now.percent, now.value, signed(now.value - pinned.value, ".1f"))
     low, high = min(seen, default=0.0), max(seen, default=100.0)
+    furthest = max([75.0, *(one.percent for one in (now, pinned) if one)])
     room = max(0.08 * (high - low), 1.0)
     placed = layout(
         height=520, margin={"l": 56, "r": 128, "t": 12, "b": 48}, shapes=shapes,
         annotations=[*label_ends(ends, 0.055 * (high - low + 2 * room)), *notes],
-        xaxis={"title": "adapters pruned (%)", "range": [-2, 77], "dtick": 25},
+        xaxis={"title": "adapters pruned (%)", "range": [-2, furthest + 2], "dtick": 25},
         yaxis={"title": "validation pictures right (%)", "range": [low - room, high + room]},
     )  # fmt: skip
     return go.Figure(traces, placed)
@@ -88,10 +91,13 @@ def _said(one: Look) -> str:
 def formula(now: Look) -> str:
     """Importance and what stands at a pruned place, with the present numbers, as Markdown with KaTeX."""
     out, total = len(now.plan.pruned), len(now.importance)
-    kept = {"keep": "s B_iA_i + ", "keep-offset": "s B_iA_i + ", "blend": r"\tfrac12 s B_iA_i + \tfrac12 ", "none": ""}
-    given = "s B_jA_j" if now.settings.checkpoint != "keep-offset" else "s (B_jA_j - B_{j0}A_{j0})"
+    had, got = r"s B_iA_i", "s B_jA_j"
+    terms = {"keep": [had, got], "keep-offset": [had, "s (B_jA_j - B_{j0}A_{j0})"], "none": [got],
+             "blend": [rf"\tfrac12 {had}", rf"\tfrac12 {got}"]}[now.settings.checkpoint]  # fmt: skip
+    if now.plan.donors and not any(now.plan.donors.values()):
+        terms = [] if now.settings.checkpoint == "none" else [had]  # nobody serves a pruned place
     first = r"$$I_i = \tfrac1N \sum_k \bigl| \langle \theta_i, \nabla_{\theta_i} L_k \rangle \bigr|$$"
-    second = f"$$W_i' = W_i + {kept[now.settings.checkpoint]}{given}$$"
+    second = f"$$W_i' = {' + '.join(['W_i', *terms])}$$"
     return f"{first}\n\n{second}\n\n$$m = {out} \\text{{ of }} {total}$$"
 
 
@@ -105,18 +111,20 @@ def cost_sentence(now: Look) -> str:
 def fine_print(now: Look) -> str:
     """How it was measured, and what the curves are."""
     c = now.curves
-    curves = f"curves: trained on, seed {c.settings.seed}, {c.date}" if c else "no measured curves for this model"
-    return f"{now.protocol()} · {curves} · bundled, tiny"
+    if c is None:
+        return f"{now.protocol()} · no measured curves for this model · bundled, tiny"
+    when = f"pruned after epoch {prune_at(c.settings)[0][0]} of {c.settings.epochs}"
+    return f"{now.protocol()} · {when} · curves: trained on, seed {c.settings.seed}, {c.date} · bundled, tiny"
 
 
 # ---- the grid --------------------------------------------------------------------------------------------------------
 
 
 def state_of(plan: Plan, site: str) -> str:
-    """ "own", "shared" or "off"."""
+    """ "own", "shared", "off", or "alone": pruned, but nobody serves its place."""
     if site not in plan.donors:
         return "own"
-    return "shared" if plan.donors[site] else "off"
+    return "off" if site in plan.off else "shared" if plan.donors[site] else "alone"
 
 
 def grid_html(now: Look) -> str:
@@ -145,7 +153,7 @@ def _cell(now: Look, site: str, ranks: Mapping[str, int], top: float, colours: M
     told = f"{site}: importance {now.importance[site]:.3g}, rank {ranks[site]} of {len(ranks)}; {words}"
     tensor = colours.get(donor or site, "")
     colour = f"--c:{tensor};" if tensor else ""
-    small = {"own": "", "off": "off"}.get(state) if state != "shared" else f"← {_short(donor)}"
+    small = f"← {_short(donor)}" if state == "shared" else {"own": "", "off": "off", "alone": "gone"}[state]
     share = max(0.0, now.importance[site]) / top
     return (
         f"<td><button type='button' class='v-cell v-{state}{' v-tied' if tensor else ''}' data-site='{site}' "
@@ -182,7 +190,7 @@ def judged_figure(now: Judged) -> go.Figure:
             text=list(now.names), hovertemplate="%{text}<br>score %{x:.3g}, loss %{y:.3f}<extra></extra>",
             row=1, col=i,
         )  # fmt: skip
-        figure.update_xaxes(title_text=f"{name} {now.rank_correlation(name):.2f}", nticks=3, row=1, col=i)
+        figure.update_xaxes(title_text=f"{name}, ρ = {now.rank_correlation(name):.2f}", nticks=3, row=1, col=i)
     figure.update_layout(layout(height=300, margin={"l": 56, "r": 8, "t": 8, "b": 44}))
     figure.update_yaxes(title_text="true |Δ loss| (nats)", row=1, col=1)
     return figure
@@ -214,9 +222,10 @@ def courses_figure(curves: TaskCurves) -> go.Figure:
 def courses_sentence(curves: TaskCurves) -> str:
     """The jumps and the ends, in words."""
     pruned = {name: c for name, c in curves.paths.items() if c.prune is not None}
-    jumps = ", ".join(f"{name} {signed(c.after - c.before, '.3f')}" for name, c in pruned.items())
-    ends = ", ".join(f"{name} {min(c.loss):.3f}" for name, c in curves.paths.items())
-    return f"Half of the adapters go at the dotted line. The loss jumps: {jumps} nats. Its lowest: {ends}."
+    jumps = ", ".join(f"{name} {signed(round(c.after - c.before, 3) + 0.0, '.3f')}" for name, c in pruned.items())
+    cut = max(c.prune for c in pruned.values()) if pruned else 0
+    ends = ", ".join(f"{name} {min(c.loss[cut:]):.3f}" for name, c in curves.paths.items())
+    return f"Half of the adapters go at the dotted line. The loss jumps: {jumps} nats. Its lowest after it: {ends}."
 
 
 def moved_figure(moved: Moved) -> go.Figure:
@@ -244,16 +253,18 @@ def cost_table(now: Look, tested: Tested | None) -> str:
     rows = [
         ("trainable numbers of adapters", f"{b.trainable:,}", f"{a.trainable:,}"),
         ("frozen numbers stored as well", f"{b.stored:,}", f"{a.stored:,}"),
-        ("of the classifier", f"{b.head:,}", f"{a.head:,}"),
+        ("trainable numbers of the classifier", f"{b.head:,}", f"{a.head:,}"),
         ("extra multiplications a token", f"{b.multiplications:,}", f"{a.multiplications:,}"),
-        ("the same once folded into the weights", "0", "0"),
+        ("the same once folded: LoRA is linear", "0", "0"),
+        ("validation loss at the prune, nats", f"{now.whole.scores.loss:.3f}", f"{now.now.scores.loss:.3f}"),
         ("validation pictures right, at the prune", *_percent(now.whole.scores.accuracy, now.now.scores.accuracy)),
     ]
     if tested:
         rows.append((f"{tested.pictures:,} test pictures, at the prune",
                      *_percent(tested.whole.accuracy, tested.now.accuracy)))  # fmt: skip
         if tested.retrained:
-            rows.append(("the same, trained on", "", f"{100 * tested.retrained.accuracy:.1f} %"))
+            never = f"{100 * tested.never.accuracy:.1f} %" if tested.never else ""
+            rows.append(("the same, trained on", never, f"{100 * tested.retrained.accuracy:.1f} %"))
     body = "".join(f"<tr><th scope='row'>{name}</th><td>{one}</td><td>{two}</td></tr>" for name, one, two in rows)
     head = "<tr><td></td><th scope='col'>all kept</th><th scope='col'>this view</th></tr>"
     return f"<table class='v-table'><thead>{head}</thead><tbody>{body}</tbody></table>"

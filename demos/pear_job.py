@@ -47,7 +47,10 @@ def open_bench(context: AppContext) -> Bench:
 
 def seconds(context: AppContext, settings: PearTraining) -> float:
     """How long it will take here."""
-    return heavy("backends.pear.learn").expected_seconds(open_bench(context).vision, settings)
+    bench = open_bench(context)
+    return bench.once(
+        ("seconds", settings.epochs), lambda: heavy("backends.pear.learn").expected_seconds(bench.vision, settings)
+    )
 
 
 def story(arguments: Mapping[str, str], events: list[dict[str, Any]], folder: Path) -> tuple[Any, str, list[Path]]:
@@ -86,7 +89,7 @@ OWN = replace(
     promise="a zip with a folder for each class, trained with this view",
     label="Train on them",
     describe=lambda s: f"your pictures, {s.pruned:g} % pruned, {s.epochs} epochs",
-    upload=Upload("Zip with one folder for each class, at most 100 MB", ".zip", 100_000_000, looked_through),
+    upload=Upload("Zip with one folder for each class, at most 20 MB", ".zip", 20_000_000, looked_through),
     extra={"epochs": (8, 15, 30)},
     asks=lambda view, epochs: asks(view, epochs, 1),
 )

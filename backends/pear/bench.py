@@ -19,7 +19,7 @@ from torch import nn
 
 from backends.pear.curves import TaskCurves, read_curves, stage_path, trained_path
 from backends.pear.files import Header, load_pear, save_pear
-from backends.pear.importance import own_adapters
+from backends.pear.importance import importance, own_adapters
 from backends.pear.plan import Plan, edited, plan
 from backends.pear.results import Gauge, Judged, Look, Moved, MovedPicture, Seen, Tested
 from backends.pear.run import groups, scored
@@ -27,8 +27,9 @@ from backends.pear.settings import Criterion, PearSettings, read_edits
 from backends.pear.share import Accounting, account, apply
 from backends.runtime.errors import UserError
 from backends.runtime.once import Once
+from backends.runtime.seeds import generator
 from backends.runtime.store import ModelStore
-from backends.vision.adapters import OWN, sites
+from backends.vision.adapters import OWN, light_copy, sites
 from backends.vision.load import VisionModel
 from backends.vision.tasks import TASKS, Part, Split, load_split
 from backends.vision.training import logits_of, scores_of
@@ -80,9 +81,7 @@ class Bench:
     def _load(self, path: Path) -> tuple[nn.Module, Header]:
         if not path.exists():
             raise UserError(f"No adapters ship for {self.name}: choose the bundled model, or train your own.")
-        model, header = load_pear(self.vision.model, path)
-        if header.facts.get("model") != self.vision.fingerprint:
-            raise UserError(f"The adapters {path.name} belong to other weights: remake them.")
+        model, header = load_pear(self.vision.model, path, self.vision.fingerprint)
         return model.eval(), header
 
     # ---- what a view decides ----------------------------------------------------------------------------------------
@@ -98,8 +97,7 @@ class Bench:
 
         if criterion != "random":
             return self.once(("importance", task, criterion), make)
-        draw = np.random.default_rng(seed)  # cheap, and a seed more must not stay in memory
-        return {name: float(draw.random()) for name in sites(self.stage(task)[0])}
+        return importance(self.stage(task)[0], (), "random", generator(seed))  # a seed more must not stay in memory
 
     def plan(self, s: PearSettings) -> Plan:
         """Who is pruned and who serves, the edits by hand included."""
@@ -168,16 +166,18 @@ class Bench:
         """The same view on the test pictures, which chose nothing."""
         made = self.plan(s)
         after = self.seen_after(s, made, "test")
+        never = self.seen_after(PearSettings(task=s.task, pruned=0), Plan({}, ()), "test")
         return Tested(
             len(self.split(s.task, "test")), self.whole(s.task, "test").scores, self.seen(s, made, "test").scores,
-            after and after.scores,
+            after and after.scores, never and never.scores,
         )  # fmt: skip
 
     def save(self, s: PearSettings, path: Path, metadata: Mapping[str, str] | None = None) -> None:
         """The view's adapters and classifier; trained on, where that ships."""
         made = self.plan(s)
         model = self.after(s, made) or self.pruned(s, made)
-        facts = {"model": self.vision.fingerprint, "task": s.task, "classes": list(TASKS[s.task].classes)}
+        facts = {"model": self.vision.fingerprint, "backbone": self.vision.name, "task": s.task}
+        facts |= {"classes": list(TASKS[s.task].classes)}
         save_pear(model, path, self.stage(s.task)[1].adapters, made, s.checkpoint, facts, metadata=metadata)
 
     def moved_most(self, s: PearSettings, count: int) -> list[MovedPicture]:
@@ -235,8 +235,3 @@ class Bench:
 def _ranks(scores: Mapping[str, float]) -> np.ndarray:
     """1 for the highest, in the order of the names."""
     return np.argsort(np.argsort(-np.array(list(scores.values())))) + 1
-
-
-def light_copy(model: nn.Module) -> nn.Module:
-    """A copy whose modules are its own and whose tensors are the original's."""
-    return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})

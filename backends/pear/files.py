@@ -61,15 +61,22 @@ def save_pear(
         save_file(tensors, temporary, dict(metadata or {}) | {"pear": header.model_dump_json()})
 
 
-def load_pear(backbone: nn.Module, path: Path) -> tuple[nn.Module, Header]:
-    """A private copy of the backbone with the file's adapters, tied as they were. Raises UserError."""
+def load_pear(backbone: nn.Module, path: Path, fingerprint: str = "") -> tuple[nn.Module, Header]:
+    """The frozen backbone's own tensors in a model with the file's adapters, tied as they were.
+
+    fingerprint: of the backbone, to be compared with the file's. Raises UserError.
+    """
     try:
         with safe_open(path, "pt") as file:
             header = Header.model_validate_json((file.metadata() or {}).get("pear", ""))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValidationError, OSError, json.JSONDecodeError) as error:
         raise UserError(f"{path.name} is no file of pruned and shared adapters.") from error
-    model = adapted(with_head(backbone, len(tensors.get(f"{HEAD}.bias", ()))), header.adapters)
+    if fingerprint and header.facts.get("model") != fingerprint:
+        raise UserError(f"The adapters {path.name} belong to other weights: remake them, or load those weights.")
+    bias = tensors.get(f"{HEAD}.bias")
+    classes = len(bias) if bias is not None and bias.ndim == 1 else 0
+    model = adapted(with_head(backbone, classes, shared=True), header.adapters, shared=True)
     here = set(sites(model))
     named = {*header.donors, *header.kept, *(donor for donor in header.donors.values() if donor is not None)}
     if named != here or not set(filter(None, header.donors.values())) <= set(header.kept):

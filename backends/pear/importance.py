@@ -56,7 +56,7 @@ def taylor(
             grads = torch.autograd.grad(loss, [w for pair in weights for w in pair])
             for i, pair in enumerate(weights):
                 inner = sum((w.detach() * g).sum() for w, g in zip(pair, grads[2 * i : 2 * i + 2], strict=True))
-                sums[i] += change(inner).double().cpu()
+                sums[i] += change(inner).cpu().double()
             count += 1
     finally:
         model.train(was_training)

@@ -81,7 +81,8 @@ def save(run: PearRun, settings: PearTraining, vision: VisionModel, task: TaskDa
 
     kind = f"{settings.checkpoint}-{settings.pruned:g}" if settings.pruned else "lora"
     path = folder / f"{task.key}-{kind}.safetensors"
-    facts = {"model": vision.fingerprint, "task": task.key, "classes": list(task.classes)}
+    facts = {"model": vision.fingerprint, "backbone": vision.name, "task": task.key, "classes": list(task.classes)}
+    facts |= {"settings": settings.model_dump()}
     save_pear(run.model, path, adapter_settings(settings), run.plan, settings.checkpoint, facts)
     return path
 

@@ -26,13 +26,14 @@ class Plan:
 
 def plan(
     scores: Mapping[str, float], groups: Mapping[str, object], ratio: float, donors: Donors = "highest",
-    rng: np.random.Generator | None = None, before: Plan | None = None,
+    rng: np.random.Generator | None = None, before: Plan | None = None, last: float | None = None,
 ) -> Plan:  # fmt: skip
     """Prune the m = round(ratio / 100 * M) least important; the k-th lowest gets the k-th highest of the kept.
 
     groups: for every site, what a donor has to have in common with it (its shape, perhaps its kind). Where there are
     more pruned sites than donors, the donors are gone through again. Ties go by the order of the sites. before: an
-    earlier prune, which stays as it is; an adapter that already serves others is not pruned.
+    earlier prune, which stays as it is; an adapter that already serves others is not pruned. last: the ratio of
+    the last prune, if this is not it: no more adapters serve than may be left then.
     """
     earlier = dict(before.donors) if before else {}
     names = [name for name in groups if name not in earlier]
@@ -40,7 +41,8 @@ def plan(
     count = round(ratio / 100 * len(groups)) - len(earlier)
     pruned = [name for name in _rising(scores, names) if name not in serving][: max(0, count)]
     kept = [name for name in _rising(scores, names) if name not in pruned][::-1]
-    return Plan(earlier | assign(pruned, kept, groups, donors, rng, earlier.values()), tuple(kept))
+    left = len(groups) - round((ratio if last is None else last) / 100 * len(groups))
+    return Plan(earlier | assign(pruned, kept, groups, donors, rng, earlier.values(), left), tuple(kept))
 
 
 def edited(
@@ -59,15 +61,19 @@ def edited(
 
 def assign(
     pruned: Sequence[str], kept: Sequence[str], groups: Mapping[str, object], donors: Donors,
-    rng: np.random.Generator | None = None, serving: Iterable[str | None] = (),
+    rng: np.random.Generator | None = None, serving: Iterable[str | None] = (), most: int | None = None,
 ) -> dict[str, str | None]:  # fmt: skip
-    """Each pruned site's donor. kept: in falling order; serving: donors of earlier, whose turn comes after the idle."""
+    """Each pruned site's donor. kept: in falling order; serving: donors of earlier, whose turn comes after the idle;
+    most: different donors there may be in all."""
     if donors == "none":
         return dict.fromkeys(pruned)
     order = list({"highest": kept, "lowest": kept[::-1], "random": kept[::-1]}[donors])
     if donors == "random":
         order = [order[i] for i in (rng or np.random.default_rng(0)).permutation(len(order))]
     busy = list(serving)
+    if most is not None:
+        idle = [name for name in order if name not in busy][: max(0, most - len(set(busy) - {None}))]
+        order = [name for name in order if name in busy or name in idle]
     order = sorted(order, key=busy.count)  # stable: among equally busy ones the order stays
     turns: dict[object, int] = {}
     chosen: dict[str, str | None] = {}

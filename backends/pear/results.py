@@ -15,12 +15,9 @@ from backends.pear.settings import PearSettings
 from backends.pear.share import Accounting
 from backends.vision.training import Scores
 
-KEEPS = {
-    "keep": "what each had learnt frozen beside the shared one",
-    "keep-offset": "what each had learnt frozen, the shared one's change alone added",
-    "blend": "half of what each had learnt, half of the shared one",
-    "none": "nothing of what was pruned",
-}
+
+def _signed(value: float, form: str = ".1f") -> str:
+    return f"{value:+{form}}".replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -68,21 +65,22 @@ class Look:
         return int((self.now.scores.predicted != self.whole.scores.predicted).sum())
 
     def summary(self) -> str:
-        total, out = len(self.importance), len(self.plan.pruned)
-        now, before = 100 * self.now.scores.accuracy, 100 * self.whole.scores.accuracy
-        if not out and not self.settings.edits:
+        total, out, hand = len(self.importance), len(self.plan.pruned), self.settings.edits
+        now, before = (f"{100 * one.scores.accuracy:.1f} %" for one in (self.now, self.whole))
+        start = f"At {self.settings.pruned:g} % pruned{', edited by hand,' if hand else ''}"
+        if not out:
             after = f"; trained to the end it is {self.value:.1f} %" if self.retrained else ""
-            right = f"{before:.1f} % of the validation pictures are right"
-            return f"At 0 % pruned all {total} adapters are kept: {right}{after}."
+            return f"{start} all {total} adapters are kept: {before} of the validation pictures are right{after}."
         served = len([donor for donor in self.plan.donors.values() if donor])
-        places = "no place is" if not served else "every place is" if served == out else f"{served} places are"
+        places = f"{served} of their places are" if served else "no pruned place is"
+        places = "every pruned place is" if served == out else places
         said = (
-            f"At {self.settings.pruned:g} % pruned {out} of {total} adapters are gone, {places} served by another one: "
-            f"right after it {now:.1f} % of the validation pictures are right, before it {before:.1f} %"
+            f"{start} {out} of {total} adapters are gone, {places} served by another one: right after the prune {now} "
+            f"of the validation pictures are right, before it {before}"
         )
         if self.retrained:
             return f"{said}; trained on, {100 * self.retrained.scores.accuracy:.1f} %."
-        return f"{said}. No trained-on model ships for this view: train it below."
+        return f"{said}. No trained-on model ships for this view{'' if hand else ': train it below'}."
 
     def against(self, pinned: Look) -> str:
         """How this view differs from a pinned one, in words."""
@@ -93,13 +91,14 @@ class Look:
             return f"{was}, on another task ({pinned.task}): the two do not compare."
         points, numbers = self.value - pinned.value, self.accounting.trainable - pinned.accounting.trainable
         apart = "" if bool(self.retrained) == bool(pinned.retrained) else " (one is trained on, the other is not)"
-        more = "more" if numbers >= 0 else "fewer"
-        return f"{was}; B is {points:+.1f} points from it, with {abs(numbers):,} {more} trainable numbers{apart}."
+        size = f"{abs(numbers):,} {'more' if numbers > 0 else 'fewer'}" if numbers else "as many"
+        return f"{was}; B is {_signed(points)} points from it, with {size} trainable numbers{apart}."
 
     def protocol(self) -> str:
         n, s = len(self.labels), self.settings
         ways = f"checkpoint {s.checkpoint}, importance {s.criterion}, shared: {s.donors}"
-        return f"task {self.task}, {n} validation pictures, {ways} · {1000 * self.seconds:.0f} ms"
+        losses = f"loss {self.now.scores.loss:.3f} nats, before the prune {self.whole.scores.loss:.3f}"
+        return f"task {self.task}, {n} validation pictures, {losses} · {ways} · {1000 * self.seconds:.0f} ms"
 
     def facts(self) -> dict[str, Any]:
         """Every number, as JSON; the answer of the HTTP endpoint and of `--facts`."""
@@ -130,12 +129,14 @@ class MovedPicture:
 
 @dataclass(frozen=True)
 class Tested:
-    """The same view on the test pictures: before the prune, right after it, and trained on where that ships."""
+    """The same view on the test pictures: before the prune, right after it, and trained on where that ships; never:
+    trained to the end with nothing pruned."""
 
     pictures: int
     whole: Scores
     now: Scores
     retrained: Scores | None
+    never: Scores | None = None
 
     def summary(self) -> str:
         on = f", trained on {100 * self.retrained.accuracy:.1f} %" if self.retrained else ""
@@ -161,12 +162,13 @@ class Judged:
         return float(spearmanr(self.scores[criterion], np.abs(self.changes)).statistic)
 
     def summary(self) -> str:
-        parts = ", ".join(f"{name} {self.rank_correlation(name):.2f}" for name in self.scores)
-        worst = int(np.abs(self.changes).argmax())
-        return (
-            f"Rank correlation with what really happens to the loss: {parts} (1: the same order). "
-            f"The costliest to lose is {self.names[worst]}: {self.changes[worst]:+.3f} nats."
-        )
+        words = {"random": "random (one draw)"}
+        parts = ", ".join(f"{words.get(name, name)} {self.rank_correlation(name):.2f}" for name in self.scores)
+        worst = int(self.changes.argmax())
+        costs = f"The costliest to lose is {self.names[worst]}: {_signed(self.changes[worst], '.3f')} nats."
+        if self.changes[worst] <= 0:
+            costs = "None of them is missed on these pictures."
+        return f"Rank correlation with what really happens to the loss: {parts} (1: the same order). {costs}"
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,8 @@ class Gauge:
         moved = [int((before != after).sum()) for before, after in (self.magnitude, self.taylor)]
         return (
             f"A times {self.factor:g}, B divided by it at every other place: logits change by {self.change:.1e}. "
-            f"By magnitude {moved[0]} of {len(self.names)} adapters change places, by Taylor {moved[1]}."
+            f"By magnitude {moved[0]} of {len(self.names)} adapters change places, by Taylor {moved[1]} (ranked on the "
+            "validation pictures)."
         )
 
 
@@ -200,11 +203,17 @@ class Moved:
 
     def summary(self) -> str:
         if not self.names:
-            return "Nothing is pruned, so nothing has moved."
-        times = float(np.mean(self.given / np.maximum(self.kept, 1e-12)))
+            return "No place is served by another adapter, so nothing has moved."
+        times = float(np.median(self.given / np.maximum(self.kept, 1e-12)))
         cosine = float(np.mean(self.cosine))
-        apart = "they say different things" if abs(cosine) < 0.5 else "they resemble each other"
+        apart = (
+            "they say different things"
+            if abs(cosine) < 0.5
+            else "they resemble each other"
+            if cosine > 0
+            else "they say the opposite"
+        )
         return (
-            f"The shared adapters are {times:.1f} times as large as what the pruned ones had learnt; the cosine of "
-            f"the two is {cosine:+.2f} on average: {apart}."
+            f"The shared adapters are {times:.1f} times as large (median) as what the pruned ones had learnt; their "
+            f"cosine is {_signed(cosine, '.2f')} on average: {apart}."
         )

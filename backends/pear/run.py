@@ -18,7 +18,7 @@ from torch import nn
 
 from backends.pear.importance import Batch, importance
 from backends.pear.plan import Plan, groups_of, plan
-from backends.pear.settings import Criterion, PearTraining, Scope
+from backends.pear.settings import Criterion, PearTraining, Scope, prune_at
 from backends.pear.share import Accounting, account, apply
 from backends.runtime.seeds import generator
 from backends.runtime.steps import Step
@@ -27,6 +27,7 @@ from backends.vision.probe import input_of, portions
 from backends.vision.tasks import Split, TaskData
 from backends.vision.training import FitSettings, Fitted, Scores, Training, evaluate
 
+WORK = 0.98  # share of a run that is training; the rest is the test
 SCORING_BATCH = 100  # pictures whose loss one score's gradient belongs to
 
 
@@ -56,20 +57,11 @@ def beginning(backbone: nn.Module, task: TaskData, s: PearTraining) -> Training:
     return Training(model, task, fit_settings(s))
 
 
-def prune_at(s: PearTraining) -> list[tuple[int, float]]:
-    """The epochs before which it is pruned, counted from 0, and the share in percent that is pruned then.
-
-    More than one prune: equal steps, spread over the first half of what is left.
-    """
-    first = max(1, round(s.prune_after * s.epochs))
-    gap = max(1, (s.epochs - first) // (2 * s.times)) if s.times > 1 else 0
-    return [(min(first + i * gap, s.epochs - 1), s.pruned * (i + 1) / s.times) for i in range(s.times)]
-
-
 def prune(training: Training, s: PearTraining, percent: float, before: Plan | None = None) -> tuple[Plan, dict]:
     """Score on all training pictures, prune and share where the training stands. The plan, and the scores."""
     scores = scored(training.model, training.task.train, s.criterion, s.seed, before.pruned if before else ())
-    made = plan(scores, groups(training.model, s.scope), percent, s.donors, np.random.default_rng(s.seed), before)
+    within, rng = groups(training.model, s.scope), np.random.default_rng(s.seed)
+    made = plan(scores, within, percent, s.donors, rng, before, s.pruned)
     training.change(lambda model: apply(model, made, s.checkpoint, before))
     return made, scores
 
@@ -83,7 +75,7 @@ def train(backbone: nn.Module, task: TaskData, s: PearTraining) -> Iterator[Step
         run.plan, run.scores = prune(training, s, percent, run.plan)
         before, after = training.fitted.changed[epoch]
         said = f"{len(run.plan.pruned)} of {len(sites(run.model))} adapters pruned: loss {before:.3f} -> {after:.3f}"
-        yield Step(epoch / s.epochs, said, run)
+        yield Step(WORK * epoch / s.epochs, said, run)
     yield from _told(training.run(), run)
     training.choose()
     run.test, run.accounting = evaluate(run.model, task.test), account(run.model)
@@ -92,7 +84,7 @@ def train(backbone: nn.Module, task: TaskData, s: PearTraining) -> Iterator[Step
 
 
 def _told(steps: Iterator[Step], run: PearRun) -> Iterator[Step]:
-    return (Step(0.98 * step.fraction, step.message, run) for step in steps)
+    return (Step(WORK * step.fraction, step.message, run) for step in steps)
 
 
 def scored(

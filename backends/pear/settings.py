@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from backends.runtime.errors import UserError
 
@@ -18,7 +18,14 @@ Edit = Literal["own", "shared", "off"]
 Task = Literal["count", "orientation", "azimuth", "depth", "textures", "digits"]
 KNOTS = (25, 50, 75)  # percent pruned for which retrained adapters ship
 MODES_AT = 50  # percent pruned at which all four ways of keeping are trained
+MOST_EDITS = 400  # characters
 _EDIT = re.compile(r"(\d{1,3})(q|v|mlp):(own|shared|off)")
+
+
+def _edits(text: str) -> str:
+    if text and not re.fullmatch(rf"{_EDIT.pattern}(,{_EDIT.pattern})*", text):
+        raise ValueError("write places and what they get, such as 3q:off,0v:own")
+    return text
 
 
 class PearSettings(BaseModel):
@@ -35,7 +42,7 @@ class PearSettings(BaseModel):
             multiple_of=5,
             title="Adapters pruned",
             json_schema_extra={"unit": "%"},
-            description="Share of the adapters that are removed; a kept one is shared into their places.",
+            description="Share of the adapters that are removed; others, which are kept, serve their places too.",
         ),
     ]
     task: Annotated[Task, Field("count", title="Task", description="What the pictures are sorted by.")]
@@ -56,15 +63,24 @@ class PearSettings(BaseModel):
     ]
     edits: Annotated[
         str,
+        AfterValidator(_edits),
         Field(
             "",
-            max_length=400,
-            pattern=rf"^({_EDIT.pattern}(,{_EDIT.pattern})*)?$",
+            max_length=MOST_EDITS,
             title="Edits by hand",
             description="Made in the grid: 3q:own keeps, 3q:shared prunes and shares, 3q:off switches off.",
         ),
     ]
-    seed: Annotated[int, Field(0, ge=0, le=2**31 - 1, title="Seed", description="Of random scores and donors.")]
+    seed: Annotated[
+        int,
+        Field(
+            0,
+            ge=0,
+            le=2**31 - 1,
+            title="Seed",
+            description="Of random scores and donors; in a training also of its start and the order of the pictures.",
+        ),
+    ]
 
 
 class PearTraining(BaseModel):
@@ -90,6 +106,32 @@ class PearTraining(BaseModel):
     weight_decay: float = Field(1e-4, ge=0, le=1, title="Weight decay")
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed")
 
+    @model_validator(mode="after")
+    def _each_prune_has_its_epoch(self) -> PearTraining:
+        epochs = [epoch for epoch, _ in prune_at(self)]
+        if self.pruned and (epochs[0] < 1 or len(set(epochs)) < len(epochs)):
+            raise ValueError("there are too few epochs for these prunes: choose more epochs or fewer prunes")
+        return self
+
+
+class GaugeSettings(BaseModel):
+    """A is multiplied and B divided by one number: the same model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    factor: Annotated[
+        float, Field(3, ge=1, le=10, multiple_of=0.5, title="A times, B divided by, at every other place")
+    ]
+
+
+def prune_at(s: PearTraining) -> list[tuple[int, float]]:
+    """The epochs before which it is pruned, counted from 0, and the share in percent that is pruned by then.
+
+    More than one prune: equal steps, spread over the first half of what is left.
+    """
+    first = min(max(1, round(s.prune_after * s.epochs)), s.epochs - 1)
+    gap = max(1, (s.epochs - first) // (2 * s.times)) if s.times > 1 else 0
+    return [(min(first + i * gap, s.epochs - 1), s.pruned * (i + 1) / s.times) for i in range(s.times)]
+
 
 def read_edits(text: str) -> dict[str, Edit]:
     """ "3q:off,0v:own" -> {"layer 3, q": "off", ...}; the last word on a site counts."""
@@ -100,6 +142,6 @@ def write_edits(edits: Mapping[str, Edit], order: list[str]) -> str:
     """The same as text, by the order of the sites. Raises UserError where it grows too long for a setting."""
     named = {name: name.removeprefix("layer ").replace(", ", "") for name in order}
     text = ",".join(f"{named[name]}:{edits[name]}" for name in order if name in edits)
-    if len(text) > PearSettings.model_fields["edits"].metadata[0].max_length:
+    if len(text) > MOST_EDITS:
         raise UserError("That is too many edits by hand: move the slider instead.")
     return text

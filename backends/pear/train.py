@@ -29,11 +29,12 @@ from backends.pear.curves import (
 )
 from backends.pear.files import load_pear, save_pear
 from backends.pear.plan import Plan
-from backends.pear.run import adapter_settings, beginning, prune, prune_at, scored
-from backends.pear.settings import KNOTS, MODES_AT, Checkpoint, Criterion, Donors, PearTraining, Task
+from backends.pear.run import adapter_settings, beginning, prune, scored
+from backends.pear.settings import KNOTS, MODES_AT, Checkpoint, Criterion, Donors, PearTraining, Task, prune_at
 from backends.pear.share import account
 from backends.runtime.command import CONFIG, start
 from backends.runtime.errors import UserError
+from backends.runtime.files import whole_file
 from backends.runtime.hub import parse_reference
 from backends.runtime.steps import Step
 from backends.vision.adapters import sites
@@ -62,9 +63,11 @@ def main(command: Command) -> None:
     for task in command.tasks:
         settings = PearTraining(task=task)
         if command.again or not _there(name, task, vision, settings):
-            made = make(vision, name, load_task(task, vision.side), settings)
             path = curves_path(name, task)
-            path.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            path.unlink(missing_ok=True)  # its presence means that the files beside it belong to it
+            made = make(vision, name, load_task(task, vision.side), settings)
+            with whole_file(path) as temporary:
+                temporary.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _there(name: str, task: str, vision: VisionModel, settings: PearTraining) -> bool:
@@ -80,7 +83,7 @@ def make(vision: VisionModel, name: str, task: TaskData, s: PearTraining) -> Tas
     training = beginning(vision.model, task, s)
     exhaust(training.run(prune_at(s)[0][0]))
     ranks = {criterion: scored(training.model, task.train, criterion) for criterion in RANKED}
-    facts = {"model": vision.fingerprint, "task": task.key, "classes": list(task.classes)}
+    facts = {"model": vision.fingerprint, "backbone": vision.name, "task": task.key, "classes": list(task.classes)}
     nothing, places = Plan({}, tuple(sites(training.model))), stage_path(name, task.key)
     save_pear(training.model, places, adapter_settings(s), nothing, "keep", facts | {"importance": ranks}, STORED)
     methods: dict[str, list[Point]] = {"pear": [], "prune": []}

@@ -275,7 +275,7 @@ class Jobs:
         lines = (self.folder / job.id / "log.txt").read_text(errors="replace").strip().splitlines()
         if not lines or any(line.startswith("Traceback") for line in lines):
             return None
-        return lines[-1][:300] if re.match(r"[A-Z“].*[.]$", lines[-1]) else None
+        return lines[-1][:300] if re.match(r"[A-Z0-9“'\"].*[.]$", lines[-1]) else None
 
     def _end(self, job: Job, state: State, message: str) -> None:
         """Under the lock."""

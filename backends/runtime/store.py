@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from backends.runtime.gently import Outdated, breathe, until_made
 from backends.runtime.imports import uncollected
 
 if TYPE_CHECKING:
@@ -39,8 +41,15 @@ class ModelStore:
         """The object kept under this key, else `load()`.
 
         Threads that ask while it loads wait for that one load and share its result or its exception: a model that fails
-        after a long time-out fails once for all who wait, and the next call tries again. `load` must not ask for `key`.
+        after a long time-out fails once for all who wait, and the next call tries again. Only where the load was given
+        up because its own listener has gone, who waits loads it himself. `load` must not ask for `key`.
         """
+        while True:
+            with contextlib.suppress(Outdated):
+                return self._get(key, load, size)
+            breathe()  # raises where it is this caller who is no longer listened to
+
+    def _get(self, key: str, load: Callable[[], T], size: Callable[[T], int]) -> T:
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -48,7 +57,8 @@ class ModelStore:
             waits = key in self._loading
             future = self._loading.setdefault(key, Future())
         if waits:
-            return future.result()
+            with until_made():  # perhaps by work that gives way
+                return future.result()
         try:
             with uncollected():
                 value = load()

@@ -82,12 +82,24 @@ class Site(nn.Module):
         return answer
 
 
-def adapted(model: nn.Module, settings: AdapterSettings, draw: torch.Generator | None = None) -> nn.Module:
+def light_copy(model: nn.Module) -> nn.Module:
+    """A copy whose modules are its own and whose tensors are the original's."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+
+
+def adapted(
+    model: nn.Module, settings: AdapterSettings, draw: torch.Generator | None = None, shared: bool = False
+) -> nn.Module:
     """A private copy of a frozen model with a fresh adapter at every site; its classifier is trained too.
 
-    Raises UserError where a model has no such host.
+    shared: the copy keeps the original's tensors, frozen already, but for the classifier's. Raises UserError where a
+    model has no such host.
     """
-    model = copy.deepcopy(model).requires_grad_(False)
+    if shared:
+        model = light_copy(model)
+        model.classifier = copy.deepcopy(model.classifier)
+    else:
+        model = copy.deepcopy(model).requires_grad_(False)
     kinds = {name: kind for kind, name in HOSTS[settings.form].items()}
     hosts = [(name, m) for name, m in model.named_modules() if name.rpartition(".")[2] in kinds]
     if not hosts:
@@ -105,9 +117,10 @@ def adapted(model: nn.Module, settings: AdapterSettings, draw: torch.Generator |
     return model
 
 
-def with_head(model: nn.Module, classes: int) -> nn.Module:
-    """A private copy with a fresh classifier of `classes`, zero at first: every class is as likely."""
-    model = copy.deepcopy(model)
+def with_head(model: nn.Module, classes: int, shared: bool = False) -> nn.Module:
+    """A private copy with a fresh classifier of `classes`, zero at first: every class is as likely. shared: the copy
+    keeps the original's other tensors."""
+    model = light_copy(model) if shared else copy.deepcopy(model)
     old = model.classifier
     head = nn.Linear(old.in_features, classes, device=old.weight.device, dtype=old.weight.dtype)
     nn.init.zeros_(head.weight)

@@ -182,7 +182,7 @@ def _looked_at(pictures: Sequence[_Picture], damaged: _Damaged) -> list[tuple[_P
     """A hash of each picture whose header can be read. Nothing is decoded: what is too large is refused before."""
     found: list[tuple[_Picture, str]] = []
     torn: list[PictureFile] = []
-    together = 0
+    together, most = 0, min(MOST_PIXELS, Image.MAX_IMAGE_PIXELS or MOST_PIXELS)  # a server may allow less
     for picture in pictures:
         breathe()
         try:
@@ -190,13 +190,13 @@ def _looked_at(pictures: Sequence[_Picture], damaged: _Damaged) -> list[tuple[_P
             with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
                 width, height = opened.size
         except _BOMBS:
-            width, height = MOST_PIXELS, MOST_PIXELS
+            width, height = most, most
         except _DAMAGE:
             torn.append(picture.file)
             continue
         together += width * height
-        if width * height > MOST_PIXELS:
-            raise UserError(f"{str(picture.file)!r} has over {MOST_PIXELS // 10**6} megapixels: make it smaller.")
+        if width * height > most:
+            raise UserError(f"{str(picture.file)!r} has over {most // 10**6} megapixels: make it smaller.")
         if min(width, height) < SMALLEST:
             raise UserError(
                 f"{str(picture.file)!r} is too small, {width} x {height} pixels: bring at least {SMALLEST} a side."

@@ -120,8 +120,8 @@ class Training:
     """One run: the model, its optimiser, and how far it is."""
 
     def __init__(self, model: nn.Module, task: TaskData, settings: FitSettings, after: After | None = None) -> None:
-        self.accelerator = Accelerator()
-        self.device = self.accelerator.device
+        self.device = next(model.parameters()).device
+        self.accelerator = Accelerator(cpu=self.device.type == "cpu")
         self.model, self.task, self.settings, self.after = model.to(self.device), task, settings, after
         self.images = torch.from_numpy(task.train.images).to(self.device)  # bytes: a Hub model's are large
         self.labels = torch.from_numpy(task.train.labels).to(self.device)

@@ -88,7 +88,8 @@ def check(model: type[BaseModel], name: str, value: Any) -> str | None:
 
 
 def _plain(error: ValidationError) -> str:
-    return error.errors(include_input=False, include_url=False)[0]["msg"].removeprefix("Input ").rstrip(".")
+    said = error.errors(include_input=False, include_url=False)[0]["msg"]
+    return said.removeprefix("Input ").removeprefix("Value error, ").rstrip(".")
 
 
 def shortened(text: str) -> str:

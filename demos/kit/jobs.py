@@ -128,7 +128,9 @@ def _place_upload(frame: Frame, key: str, upload: Upload) -> gr.Textbox:
             return "", ""
         return keep_upload(path, upload.ending, upload.most, functools.partial(upload.check, frame.context))
 
-    file.upload(keep, file, [held, note], concurrency_id="upload", concurrency_limit=2, **QUIET)
+    # what was there before goes first: a refused file must not leave its predecessor to be taken for it
+    forgotten = file.upload(lambda: ("", ""), None, [held, note], **QUIET)
+    forgotten.then(keep, file, [held, note], concurrency_id="upload", concurrency_limit=2, **QUIET)
     file.clear(lambda: ("", ""), None, [held, note], **QUIET)
     return held
 

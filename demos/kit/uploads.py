@@ -14,6 +14,7 @@ from backends.runtime.errors import UserError
 from backends.runtime.files import cache_folder, whole_file
 
 KEEP = 86_400.0  # seconds
+MOST = 500_000_000  # bytes of all visitors' files
 AGAIN = "Choose the file first: it is kept for a day after it was uploaded."
 
 
@@ -28,19 +29,27 @@ def keep_upload(path: str, ending: str, most: int, check: Callable[[Path], str])
         if source.stat().st_size > most:
             raise UserError(f"This file is larger than {most // 1_000_000} MB: choose a smaller one.")
         said = check(source)
-    except UserError:
+    except Exception:
         source.unlink(missing_ok=True)
         raise
     folder = _folder()
-    with contextlib.suppress(OSError):
-        for old in folder.iterdir():
-            if time.time() - old.stat().st_mtime > KEEP:
-                old.unlink()
+    _sweep(folder, source.stat().st_size)
     with source.open("rb") as file:
         name = f"{hashlib.file_digest(file, 'sha256').hexdigest()}{ending}"
     with whole_file(folder / name) as temporary:
         shutil.copyfile(source, temporary)
     return name, said
+
+
+def _sweep(folder: Path, needed: int) -> None:
+    """What is a day old goes; then the oldest, until there is room."""
+    with contextlib.suppress(OSError):
+        kept = sorted(folder.iterdir(), key=lambda file: -file.stat().st_mtime)
+        room = MOST - needed
+        for file in kept:
+            room -= file.stat().st_size
+            if room < 0 or time.time() - file.stat().st_mtime > KEEP:
+                file.unlink()
 
 
 def upload_path(name: object, ending: str) -> Path:

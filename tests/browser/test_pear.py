@@ -19,15 +19,15 @@ pytestmark = pytest.mark.skipif(
 )
 DRAWN = 60_000 * PATIENCE
 SAID = re.compile(
-    r"At (\d+) % pruned (\d+) of (\d+) adapters are gone, .*: right after it ([\d.]+) % of the validation pictures are "
-    r"right, before it ([\d.]+) %"
+    r"At (\d+) % pruned(?:, edited by hand,)? (\d+) of (\d+) adapters are gone, .*: right after the prune ([\d.]+) % "
+    r"of the validation pictures are right, before it ([\d.]+) %"
 )
 
 
 def opened(page: Page, url: str, query: str = "") -> re.Match[str]:
     """Open the panel; what the sentence says."""
     page.goto(f"{url}/?tab=pear{query}")
-    expect(page.locator("#pear-caption")).to_contain_text("right after it", timeout=DRAWN)
+    expect(page.locator("#pear-caption")).to_contain_text("right after the prune", timeout=DRAWN)
     return sentence(page)
 
 

@@ -81,7 +81,7 @@ def test_a_is_drawn_beside_b_with_what_lies_between() -> None:
     figure = figures.trade_off_figure(curves(), look(), a)
     assert trace(figure, "A").y[0] == 100
     assert {"<b>A</b>", "<b>B</b>", "−20.0"} <= {note.text for note in figure.layout.annotations}
-    assert "-20.0 points" in look().against(a) and "300 fewer trainable" in look().against(a)
+    assert "−20.0 points" in look().against(a) and "300 fewer trainable" in look().against(a)
     assert "the same view" in look().against(look())
     other = look(task="digits", settings=PearSettings(task="digits"))
     assert (
@@ -112,6 +112,9 @@ def test_a_cell_says_rank_state_and_donor_and_shares_its_donors_colour() -> None
     assert colours[0] == colours[1] != colours[2]
     off = look(plan=Plan({SITES[0]: None}, SITES[1:], frozenset(SITES[:1])))
     assert "v-off" in Cells(figures.grid_html(off)).found[SITES[0]]["class"]
+    nobody = look(plan=Plan({SITES[0]: None}, SITES[1:]))
+    assert "v-alone" in Cells(figures.grid_html(nobody)).found[SITES[0]]["class"]
+    assert "$$W_i' = W_i + s B_iA_i$$" in figures.formula(nobody)  # nobody serves: what it had learnt alone
     assert "Most important is layer 0, v, least layer 0, q." in figures.grid_sentence(look())
 
 
@@ -128,21 +131,21 @@ def test_the_score_is_drawn_against_the_truth() -> None:
     ) == pytest.approx(-1)
     figure = figures.judged_figure(found)
     np.testing.assert_allclose(figure.data[0].y, np.abs(changes))
-    assert "taylor 1.00" in figure.layout.xaxis.title.text and "layer 1, v: +0.400 nats" in found.summary()
+    assert "taylor, ρ = 1.00" in figure.layout.xaxis.title.text and "layer 1, v: +0.400 nats" in found.summary()
 
 
 def test_the_curve_jumps_where_it_was_pruned() -> None:
     figure = figures.courses_figure(curves())
     assert list(trace(figure, "keep").y) == [1.0, 0.8, 0.8, 1.1, 0.6, 0.5]
     assert list(trace(figure, "keep").x) == [1, 2, 2, 2, 3, 4]
-    assert "keep +0.300" in figures.courses_sentence(curves())
+    assert "keep +0.300 nats. Its lowest after it: never pruned 0.500" in figures.courses_sentence(curves())
 
 
 def test_what_moved_and_what_it_costs() -> None:
     found = Moved(SITES[:2], SITES[2:4], np.array([1.0, 2]), np.array([2.0, 2]), np.array([0.1, -0.1]))
     assert list(figures.moved_figure(found).data[1].y) == [2, 2] and "1.5 times as large" in found.summary()
     nothing = Moved((), (), np.array([]), np.array([]), np.array([]))
-    assert figures.moved_figure(nothing).to_json() and "Nothing is pruned" in nothing.summary()
+    assert figures.moved_figure(nothing).to_json() and "nothing has moved" in nothing.summary()
     tested = results.Tested(1000, seen(5).scores, seen(3).scores, seen(4).scores)
     table = figures.cost_table(look(), tested)
     assert "<td>600</td><td>300</td>" in table and "1,000 test pictures" in table and "80.0 %" in table
@@ -168,8 +171,8 @@ def test_the_formula_says_what_is_kept(checkpoint: str, term: str) -> None:
 
 def test_sentences_have_the_numbers() -> None:
     assert look().summary() == (
-        "At 50 % pruned 3 of 6 adapters are gone, every place is served by another one: right after it 60.0 % of the "
-        "validation pictures are right, before it 100.0 %; trained on, 80.0 %."
+        "At 50 % pruned 3 of 6 adapters are gone, every pruned place is served by another one: right after the prune "
+        "60.0 % of the validation pictures are right, before it 100.0 %; trained on, 80.0 %."
     )
     assert (
         "At 0 % pruned all 6 adapters are kept" in look(plan=Plan({}, SITES), settings=PearSettings(pruned=0)).summary()

@@ -23,7 +23,7 @@ from backends.runtime.errors import UserError
 from backends.vision.adapters import AdapterSettings, sites
 from backends.vision.load import VisionModel
 from backends.vision.tasks import load_task
-from backends.vision.training import evaluate
+from backends.vision.training import Training, evaluate
 from tests.pear.conftest import backbone
 
 SHORT = PearTraining(task="digits", epochs=3, rank=2, lr=1e-2)
@@ -200,10 +200,33 @@ def test_a_training_is_told_line_by_line(
     assert learn.expected_seconds(vision, SHORT) > learn.STARTS
 
 
-def test_a_plan_of_the_panel_is_that_of_a_training(bench: Bench, vision: VisionModel) -> None:
+@pytest.fixture(scope="module")
+def stem(vision: VisionModel) -> Training:
     training = beginning(vision.model, load_task("digits", 12), SHORT)
     for _ in training.run(1):
         pass
-    made, scores = prune(training, SHORT, 50)
-    assert bench.plan(VIEW).donors == made.donors
-    assert bench.importance("digits", "taylor") == pytest.approx(scores)
+    return training
+
+
+@pytest.mark.parametrize("donors", ["highest", "lowest", "random", "none"])
+@pytest.mark.parametrize("criterion", ["taylor", "taylor-signed", "magnitude", "random"])
+def test_a_plan_of_the_panel_is_that_of_a_training(bench: Bench, stem: Training, criterion: str, donors: str) -> None:
+    chosen = {"criterion": criterion, "donors": donors}
+    made, scores = prune(stem.branch(), SHORT.model_copy(update=chosen), 50)
+    assert bench.plan(VIEW.model_copy(update=chosen)).donors == made.donors
+    assert bench.importance("digits", criterion) == pytest.approx(scores)
+
+
+def test_a_shared_backbone_is_one(bench: Bench, vision: VisionModel) -> None:
+    """Eight files a task are loaded: each must not bring its own copy of the frozen weights."""
+    model, _ = bench.stage("digits")
+    own = {id(p) for p in vision.model.parameters()}
+    frozen = [p for n, p in model.named_parameters() if not p.requires_grad]
+    assert frozen and all(id(p) in own for p in frozen)
+    assert not any(id(p) in own for p in model.classifier.parameters())
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 1}, {"epochs": 3, "times": 5, "pruned": 50}])
+def test_a_prune_needs_an_epoch_before_it(wrong: dict) -> None:
+    with pytest.raises(ValueError, match="too few epochs"):
+        PearTraining(**wrong)

@@ -26,6 +26,20 @@ def test_the_lowest_gets_the_highest() -> None:
     assert [made.donors[name] for name in rising[:6]] == rising[::-1][:6]
 
 
+@pytest.mark.parametrize("times", [1, 2, 3, 5])
+@pytest.mark.parametrize("ratio", range(5, 80, 5))
+def test_several_prunes_end_where_one_does(ratio: int, times: int) -> None:
+    """Exactly m sites are pruned in the end, nobody who serves is among them, and no more serve than are left."""
+    made, m = None, round(ratio / 100 * 12)
+    for step in range(1, times + 1):
+        before, made = made, plan(SCORES, ALIKE, ratio * step / times, before=made, last=ratio)
+        assert before is None or before.donors.items() <= made.donors.items()
+    assert len(made.pruned) == m and len(made.kept) == 12 - m
+    assert set(made.donors.values()) <= set(made.kept)
+    if m <= 6:
+        assert len(set(made.donors.values())) == m  # while there are enough, each serves once
+
+
 def test_beyond_half_the_donors_serve_again_in_falling_order() -> None:
     made = plan(SCORES, ALIKE, 75)
     rising = sorted(NAMES, key=SCORES.get)

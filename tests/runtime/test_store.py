@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from backends.runtime.gently import breathe, gently
 from backends.runtime.store import ModelStore, parameter_bytes
 
 
@@ -133,6 +135,29 @@ def test_threads_that_wait_for_a_failing_load_all_hear_of_it():
         go.set()
         assert all(isinstance(answer.exception(5), OSError) for answer in (first, *others))
     assert load.calls == 1
+
+
+def test_who_waits_for_a_load_that_was_given_up_loads_it_himself():
+    """Work that gives way ends in the middle of a load because its listener has gone: nobody else hears of that."""
+    store, outdated, loading = ModelStore(100), threading.Event(), threading.Event()
+
+    def given_up() -> str:
+        loading.set()
+        while True:
+            breathe()
+            time.sleep(0.01)
+
+    def work():
+        yield store.get("a", given_up, ten)
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(lambda: list(gently(work(), outdated)))
+        assert loading.wait(10)
+        second = threads.submit(store.get, "a", lambda: "mine", ten)
+        time.sleep(0.2)
+        outdated.set()
+        assert second.result(timeout=10) == "mine" and first.result(timeout=10) == []
+    assert store.held_bytes == 10
 
 
 def test_clear_forgets_what_is_kept_and_what_is_on_its_way():
