@@ -34,9 +34,7 @@ def asks(view: View, epochs: int, times: int) -> PearTraining:
 
 def options(context: AppContext, view: View, upload: Path | None) -> list[str]:
     """Where the training runs, and on which pictures."""
-    said = ["--device", context.device] + (["--models", str(context.models)] if context.models else [])
-    said += ["--pictures", str(upload)] if upload else []
-    return said + (["--offline"] if context.offline else [])
+    return [*(["--pictures", str(upload)] if upload else []), *context.flags]
 
 
 def open_bench(context: AppContext) -> Bench:

@@ -40,9 +40,7 @@ def asks(view: View, steps: int) -> SocoTraining:
 def options(context: AppContext, view: View, upload: Path | None) -> list[str]:
     """What the training is measured on, and where it runs."""
     text = view.settings.text
-    said = ["--text", "held-out" if text == "yours" else text, "--device", context.device]
-    said += ["--models", str(context.models)] if context.models else []
-    return said + (["--offline"] if context.offline else [])
+    return ["--text", "held-out" if text == "yours" else text, *context.flags]
 
 
 def open_bench(context: AppContext) -> Workbench:

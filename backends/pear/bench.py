@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from scipy.special import softmax
+from scipy.stats import rankdata
 from torch import nn
 
 from backends.pear.curves import TaskCurves, read_curves, stage_path, trained_path
@@ -234,4 +235,4 @@ class Bench:
 
 def _ranks(scores: Mapping[str, float]) -> np.ndarray:
     """1 for the highest, in the order of the names."""
-    return np.argsort(np.argsort(-np.array(list(scores.values())))) + 1
+    return rankdata([-score for score in scores.values()], method="ordinal")

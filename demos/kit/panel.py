@@ -45,6 +45,12 @@ class AppContext:
     offline: bool = False
     models: Path | None = None
 
+    @property
+    def flags(self) -> list[str]:
+        """The same for a method's command line."""
+        said = ["--device", self.device, *(["--models", str(self.models)] if self.models else [])]
+        return said + (["--offline"] if self.offline else [])
+
 
 @dataclass(frozen=True)
 class Built:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from backends.vision.tasks import Split, TaskData
+
 
 def encoded(picture: Image.Image, form: str = "PNG", **more: object) -> bytes:
     written = io.BytesIO()
@@ -47,3 +49,17 @@ def unpacked(root: Path, contents: Mapping[str, bytes]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return root
+
+
+def corners_task() -> TaskData:
+    """A bright corner of a noisy picture of 12 pixels; the label is which of three."""
+
+    def corners(count: int, seed: int) -> Split:
+        rng = np.random.default_rng(seed)
+        images, labels = rng.integers(0, 60, (count, 12, 12, 3)).astype(np.uint8), rng.integers(3, size=count)
+        for image, label in zip(images, labels, strict=True):
+            y, x = ((0, 0), (0, 6), (6, 0))[label]
+            image[y : y + 6, x : x + 6] += 150
+        return Split(images, labels)
+
+    return TaskData("corners", ("a", "b", "c"), corners(96, 0), corners(48, 1), corners(48, 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
@@ -10,26 +9,17 @@ from backends.pear.importance import own_adapters
 from backends.pear.run import PearRun, beginning, prune, prune_at, scored, train
 from backends.pear.settings import PearTraining
 from backends.vision.adapters import OWN, sites, trainable
-from backends.vision.tasks import Split, TaskData
+from backends.vision.tasks import TaskData
 from backends.vision.training import evaluate, fit
+from tests.fakes.pictures import corners_task
 from tests.pear.conftest import backbone
 
 SHORT = PearTraining(epochs=4, batch=16, lr=1e-2, rank=2, prune_after=0.5)
 
 
-def corners(count: int, seed: int) -> Split:
-    """A bright corner of a noisy picture; the label is which of three."""
-    rng = np.random.default_rng(seed)
-    images, labels = rng.integers(0, 60, (count, 12, 12, 3)).astype(np.uint8), rng.integers(3, size=count)
-    for image, label in zip(images, labels, strict=True):
-        y, x = ((0, 0), (0, 6), (6, 0))[label]
-        image[y : y + 6, x : x + 6] += 150
-    return Split(images, labels)
-
-
 @pytest.fixture(scope="module")
 def task() -> TaskData:
-    return TaskData("corners", ("a", "b", "c"), corners(96, 0), corners(48, 1), corners(48, 2))
+    return corners_task()
 
 
 def done(settings: PearTraining, task: TaskData) -> PearRun:
@@ -87,8 +77,7 @@ def test_several_prunes_add_up_and_spare_those_that_serve(task: TaskData) -> Non
     assert len({id(site.parts[OWN]) for site in sites(run.model).values()}) == 4
 
 
-def test_scores_need_no_own_pictures_twice(task: TaskData) -> None:
-    """A shared adapter is scored with all its places: the sum of what its gradient is at each."""
+def test_what_was_pruned_is_not_scored_again(task: TaskData) -> None:
     training = beginning(backbone(), task, SHORT)
     for _ in training.run(2):
         pass

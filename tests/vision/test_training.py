@@ -15,24 +15,15 @@ from backends.vision.adapters import AdapterSettings, adapted, sites, trainable,
 from backends.vision.probe import as_input, features_of, pixels, probe
 from backends.vision.tasks import Split, TaskData
 from backends.vision.training import FitSettings, Fitted, evaluate, fit
+from tests.fakes.pictures import corners_task
 from tests.pear.conftest import backbone
 
 SHORT = FitSettings(epochs=4, batch=16, lr=1e-2)
 
 
-def corners(count: int, seed: int) -> Split:
-    """A bright corner of a noisy picture; the label is which of three."""
-    rng = np.random.default_rng(seed)
-    images, labels = rng.integers(0, 60, (count, 12, 12, 3)).astype(np.uint8), rng.integers(3, size=count)
-    for image, label in zip(images, labels, strict=True):
-        y, x = ((0, 0), (0, 6), (6, 0))[label]
-        image[y : y + 6, x : x + 6] += 150
-    return Split(images, labels)
-
-
 @pytest.fixture(scope="module")
 def task() -> TaskData:
-    return TaskData("corners", ("a", "b", "c"), corners(96, 0), corners(48, 1), corners(48, 2))
+    return corners_task()
 
 
 def fresh() -> torch.nn.Module:
