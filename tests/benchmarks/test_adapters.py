@@ -24,8 +24,8 @@ from benchmarks.adapter_cells import Cell, CellFile, packed
 from benchmarks.adapter_trials import METHODS
 from benchmarks.adapters import Trials, chosen
 from tests.benchmarks.conftest import cell
+from tests.fakes.pictures import corners_task
 from tests.pear.conftest import backbone, host
-from tests.vision.test_training import corners
 
 SHORT = FitSettings(epochs=3, batch=16)
 SITES, WIDTH = 8, 16
@@ -33,7 +33,7 @@ SITES, WIDTH = 8, 16
 
 @pytest.fixture(scope="module")
 def task() -> TaskData:
-    return TaskData("corners", ("a", "b", "c"), corners(96, 0), corners(48, 1), corners(50, 2))
+    return corners_task()
 
 
 @pytest.fixture

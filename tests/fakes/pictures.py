@@ -62,4 +62,4 @@ def corners_task() -> TaskData:
             image[y : y + 6, x : x + 6] += 150
         return Split(images, labels)
 
-    return TaskData("corners", ("a", "b", "c"), corners(96, 0), corners(48, 1), corners(48, 2))
+    return TaskData("corners", ("a", "b", "c"), corners(96, 0), corners(48, 1), corners(50, 2))

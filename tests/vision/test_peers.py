@@ -13,8 +13,8 @@ from backends.vision.adapters import AdapterSettings, adapted, sites, trainable,
 from backends.vision.peers import everything, size, with_peft_adalora, with_peft_lora
 from backends.vision.tasks import TaskData
 from backends.vision.training import FitSettings, evaluate, fit
+from tests.fakes.pictures import corners_task
 from tests.pear.conftest import backbone, batches
-from tests.vision.test_training import corners
 
 SHORT = FitSettings(epochs=4, batch=16, lr=1e-2)
 STEPS = 6  # an epoch: 96 pictures in batches of 16
@@ -23,7 +23,7 @@ SITES, WIDTH, CLASSES = 8, 16, 3
 
 @pytest.fixture(scope="module")
 def task() -> TaskData:
-    return TaskData("corners", ("a", "b", "c"), corners(96, 0), corners(48, 1), corners(48, 2))
+    return corners_task()
 
 
 def ours(rank: int) -> torch.nn.Module:
