@@ -16,7 +16,7 @@ from backends.pear.importance import importance, own_adapters
 from backends.pear.plan import Plan, plan
 from backends.pear.share import KEPT, account, apply, folded
 from backends.runtime.errors import UserError
-from backends.vision.adapters import OWN, AdapterSettings, sites, trainable
+from backends.vision.adapters import OWN, Adapter, AdapterSettings, Site, sites, trainable
 from tests.pear.conftest import backbone, batches, host
 
 MODES = ["none", "keep", "keep-offset", "blend"]
@@ -39,15 +39,46 @@ def logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return model(pixel_values=images).logits
 
 
-@pytest.mark.parametrize("mode", ["none", "keep", "keep-offset"])
+def donated(site: Site) -> Adapter:
+    """The trained adapter of a pruned place."""
+    return site.parts["blend"].donor if "blend" in site.parts else site.parts[OWN]
+
+
+def assert_tied(model: nn.Module, made: Plan) -> None:
+    places = sites(model)
+    for name, donor in made.donors.items():
+        there, here = donated(places[name]), places[donor].parts[OWN]
+        assert there.down.weight is here.down.weight and there.up.weight is here.up.weight
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_donor_is_the_same_tensor(mode: str) -> None:
     model, made = shared(mode)
-    places = sites(model)
     assert len(made.pruned) == 4
-    for name, donor in made.donors.items():
-        assert places[name].parts[OWN] is places[donor].parts[OWN]
-        assert id(places[name].parts[OWN].down.weight) == id(places[donor].parts[OWN].down.weight)
+    scores = importance(host(), batches(2))
+    assert set(made.donors.values()) == set(sorted(scores, key=scores.get)[-4:])
+    assert_tied(model, made)
     assert set(own_adapters(model, made.pruned)) == set(made.kept)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_of_two_prunes_every_donor_is_the_same_tensor_also_in_the_file(
+    mode: str, tmp_path: Path, images: torch.Tensor
+) -> None:
+    model = host()
+    scores = importance(model, batches(2))
+    together = dict.fromkeys(scores, 0)
+    first = plan(scores, together, 25, last=50)
+    apply(model, first, mode)
+    again = importance(model, batches(2), gone=first.pruned)
+    both = plan(again, together, 50, before=first)
+    assert len(first.pruned) == 2 and len(both.pruned) == 4
+    apply(model, both, mode, before=first)
+    save_pear(model, tmp_path / "pear.safetensors", AdapterSettings(rank=4), both, mode)
+    found = load_pear(backbone(), tmp_path / "pear.safetensors")[0]
+    for one in (model, found):
+        assert_tied(one, both)
+    assert torch.equal(logits(found, images), logits(model, images)) and account(found) == account(model)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -29,11 +29,12 @@ MODELS = {
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
 
-def peft_twin(model: torch.nn.Module) -> torch.nn.Module:
+def peft_twin(model: torch.nn.Module, dropout: float = 0) -> torch.nn.Module:
     """PEFT's LoRA with the weights of our sites."""
     from peft import LoraConfig, get_peft_model
 
-    made = get_peft_model(backbone(), LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]))
+    settings = LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules=["q_proj", "v_proj"])
+    made = get_peft_model(backbone(), settings)
     layers = [m for m in made.modules() if hasattr(m, "lora_A")]
     for layer, site in zip(layers, sites(model).values(), strict=True):
         layer.lora_A["default"].weight.data.copy_(site.parts["own"].down.weight)
@@ -47,6 +48,23 @@ def test_the_same_answers_and_gradients_as_peft() -> None:
     for one in (model, twin):
         torch.nn.functional.cross_entropy(one(pixel_values=images).logits, labels).backward()
     torch.testing.assert_close(model(pixel_values=images).logits, twin(pixel_values=images).logits, rtol=0, atol=1e-5)
+    layers = [m for m in twin.modules() if hasattr(m, "lora_A")]
+    for layer, site in zip(layers, sites(model).values(), strict=True):
+        torch.testing.assert_close(layer.lora_A["default"].weight.grad, site.parts["own"].down.weight.grad)
+
+
+def test_dropout_falls_where_pefts_falls() -> None:
+    """While training, drawn from the same seed: the same answers and gradients; in evaluation none is dropped."""
+    model, (images, labels) = host(dropout=0.4), batches(1)[0]
+    twin, answers = peft_twin(model, 0.4), []
+    assert torch.equal(model(pixel_values=images).logits, host()(pixel_values=images).logits)
+    for one in (model, twin):
+        one.train()
+        torch.manual_seed(3)
+        answers.append(one(pixel_values=images).logits)
+        torch.nn.functional.cross_entropy(answers[-1], labels).backward()
+    torch.testing.assert_close(*answers, rtol=0, atol=1e-5)
+    assert (answers[0] - host()(pixel_values=images).logits).abs().max() > 1e-3
     layers = [m for m in twin.modules() if hasattr(m, "lora_A")]
     for layer, site in zip(layers, sites(model).values(), strict=True):
         torch.testing.assert_close(layer.lora_A["default"].weight.grad, site.parts["own"].down.weight.grad)
