@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from backends.runtime.files import ASSETS, whole_file
-from benchmarks.soco_page import wait_until_warm
+from benchmarks.page import wait_until_warm
 from tests.conftest import FLAGS, find_chromium, served
 
 FOLDER = ASSETS / "pictures"

@@ -85,9 +85,9 @@ def _adapter_words(result: dict) -> str:
     )
 
 
-def soco_page() -> str:
-    """What a visitor waits for."""
-    result = read("soco_page")
+def page(panel: str) -> str:
+    """What a visitor of a panel waits for."""
+    result = read(f"{panel}_page")
     rows = "".join(
         f"| {c['id']} | {c['value']:.3g} | {c['comparison']} {c['target']:g} | {'met' if c['met'] else 'missed'} |\n"
         for c in result["claims"]
@@ -117,8 +117,9 @@ def ui() -> str:
 
 
 TABLES = {
-    "soco": soco, "soco_page": soco_page, "ui": ui, "adapters": adapters,
-    "adapters-real": functools.partial(adapters, "adapters-real"),
+    "soco": soco, "ui": ui, "adapters": adapters, "adapters-real": functools.partial(adapters, "adapters-real"),
+} | {
+    f"{panel}_page": functools.partial(page, panel) for panel in ("soco", "pear")
 }  # fmt: skip
 
 
