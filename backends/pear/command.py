@@ -24,7 +24,7 @@ class ModelOptions(command.ModelOptions):
         from backends.pear.service import open_bench
         from backends.runtime.device import limit_threads
 
-        limit_threads()
+        limit_threads(self.threads)
         return open_bench(self.model, self.device, self.models, self.offline)
 
     def open_model(self) -> VisionModel:
@@ -32,5 +32,5 @@ class ModelOptions(command.ModelOptions):
         from backends.runtime.device import limit_threads
         from backends.vision.service import open_model
 
-        limit_threads()
+        limit_threads(self.threads)
         return open_model(self.model, self.device, self.models, self.offline)

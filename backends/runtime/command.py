@@ -26,6 +26,7 @@ class ModelOptions(BaseModel):
     models: Path | None = Field(None, title="Folder with models of your own")
     offline: bool = Field(False, title="Never ask the network")
     device: str = Field("auto", title="auto, cuda, mps or cpu")
+    threads: int | None = Field(None, ge=1, title="CPU threads; as many as there are cores")
 
 
 def start(command: type[C], run: Callable[[C], None]) -> None:

@@ -23,5 +23,5 @@ class ModelOptions(command.ModelOptions):
         from backends.runtime.device import limit_threads
         from backends.soco.service import open_bench
 
-        limit_threads()
+        limit_threads(self.threads)
         return open_bench(self.model, self.device, self.models, self.offline)
