@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -32,10 +32,12 @@ from backends.runtime.seeds import generator
 from backends.runtime.store import ModelStore
 from backends.vision.adapters import OWN, light_copy, sites
 from backends.vision.load import VisionModel
+from backends.vision.states import logits_through, sites_by_layer
 from backends.vision.tasks import TASKS, Part, Split, load_split
 from backends.vision.training import logits_of, scores_of
 
 LOOKS = 8_000_000  # bytes of logits that are kept
+STATES = 90_000_000  # bytes of states between layers: of every adapter, of this view, and of the one before
 JUDGED: tuple[Criterion, ...] = ("taylor", "magnitude", "random")
 T = TypeVar("T")
 
@@ -48,6 +50,7 @@ class Bench:
     name: str
     _parts: Once = field(default_factory=Once)
     _looks: ModelStore = field(default_factory=lambda: ModelStore(LOOKS))
+    _states: ModelStore = field(default_factory=lambda: ModelStore(STATES))
 
     def once(self, key: object, make: Callable[[], T]) -> T:
         """A part of the bench, made at its first use and kept with it."""
@@ -140,14 +143,14 @@ class Bench:
 
     def whole(self, task: str, part: Part) -> Seen:
         """With every adapter, at the same moment."""
-        return self._seen(f"{task} whole {part}", task, part, lambda: self.stage(task)[0])
+        return self._seen(f"{task} whole {part}", task, part, lambda: self.stage(task)[0], Plan({}, ()))
 
     def seen(self, s: PearSettings, made: Plan, part: Part) -> Seen:
         """Right after the prune."""
         if not made.donors:
             return self.whole(s.task, part)
-        key = f"{s.task} {s.checkpoint} {sorted(made.donors.items(), key=str)} {sorted(made.off)} {part}"
-        return self._seen(key, s.task, part, lambda: self.pruned(s, made))
+        key = f"{s.task} {s.checkpoint} {_said(made, made.donors)} {part}"
+        return self._seen(key, s.task, part, lambda: self.pruned(s, made), made, s.checkpoint)
 
     def seen_after(self, s: PearSettings, made: Plan, part: Part) -> Seen | None:
         """After training on."""
@@ -155,13 +158,32 @@ class Bench:
         kind = f"{s.checkpoint} {s.pruned:g}" if s.pruned else "never"
         return None if model is None else self._seen(f"{s.task} after {kind} {part}", s.task, part, lambda: model)
 
-    def _seen(self, key: str, task: str, part: Part, model: Callable[[], nn.Module]) -> Seen:
+    def _seen(
+        self, key: str, task: str, part: Part, model: Callable[[], nn.Module], made: Plan | None = None,
+        checkpoint: str = "",
+    ) -> Seen:  # fmt: skip
+        """made: what alone sets the model apart from the stage's; its layers begin alike then, up to the first that
+        was changed."""
+
         def make() -> Seen:
             split = self.split(task, part)
-            logits = logits_of(model(), split.images)
+            if made is None or part != "validation":  # what is looked at again and again
+                logits = logits_of(model(), split.images)
+            else:
+                names = self._state_names(task, made, checkpoint)
+                logits = logits_through(model(), split.images, names, self._states)
             return Seen(logits.numpy(), scores_of(logits, split.labels))
 
         return self._looks.get(key, make, lambda seen: 2 * seen.logits.nbytes)
+
+    def _state_names(self, task: str, made: Plan, checkpoint: str) -> list[str]:
+        """For each layer, everything that the state of the validation pictures before it depends on."""
+        layers = self.once(("layers", task), lambda: sites_by_layer(self.stage(task)[0]))
+        names, changed = [], []
+        for i, here in enumerate(layers):
+            names.append(f"{task} {i} {checkpoint if changed else ''} {_said(made, changed)}")
+            changed += [name for name in here if name in made.donors]
+        return names
 
     def tested(self, s: PearSettings) -> Tested:
         """The same view on the test pictures, which chose nothing."""
@@ -231,6 +253,11 @@ class Bench:
         inner = np.array([float((a * b).sum()) for a, b in zip(had, got, strict=True)])
         names, donors = zip(*pairs, strict=True) if pairs else ((), ())
         return Moved(names, donors, kept, given, inner / np.maximum(kept * given, 1e-12))
+
+
+def _said(made: Plan, names: Iterable[str]) -> str:
+    """What a plan does with these pruned sites."""
+    return str(sorted((name, made.donors[name] or "", name in made.off) for name in names))
 
 
 def _ranks(scores: Mapping[str, float]) -> np.ndarray:
