@@ -46,7 +46,8 @@ def hardware() -> str:
 
     if torch.cuda.is_available():
         return f"one {torch.cuda.get_device_name()}"
-    return f"{torch.get_num_threads()} CPU threads ({platform.machine()})"
+    threads = torch.get_num_threads()
+    return f"{threads} CPU {'thread' if threads == 1 else 'threads'} ({platform.machine()})"
 
 
 def limit_memory() -> None:

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from transformers import ViTForImageClassification
 
-from backends.runtime.device import hardware
 from backends.runtime.seeds import generator
 from backends.vision.formulas import clouds
 from backends.vision.model import vit_config
@@ -104,7 +103,7 @@ adapters can be trained on a real, if small, vision transformer with no download
 Tier `{settings.tier}`: `python -m backends.vision.pretrain --tier {settings.tier} --seed {settings.seed}`. {formulas.classes} classes: half attractors of
 iterated function systems with contracting maps, half wavy contours; {formulas.variants} variants of each, drawn anew for every picture with
 random place, size, turn, colours, background, blur and up to seven small distractors. {views:,} pictures in
-{facts["step"]:,} steps of {settings.batch}, {facts["seconds"] / 60:.0f} minutes on {hardware()}, bf16 autocast. Muon for the blocks' matrices
+{facts["step"]:,} steps of {settings.batch}, {facts["seconds"] / 60:.0f} minutes on {facts["hardware"]}, bf16 autocast. Muon for the blocks' matrices
 (peak {settings.muon_lr:g}), AdamW for the rest ({settings.adam_lr:g}), warm-up 200 steps, cosine, weight decay {settings.weight_decay:g}, clip 1.
 
 Targets: the class; the main object's centre, size and moments that turn with it; the number of distractors; patch by

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from torch import nn
 
 from backends.runtime.checkpoints import load_checkpoint, save_checkpoint
-from backends.runtime.device import limit_threads
+from backends.runtime.device import hardware, limit_threads
 from backends.runtime.files import ASSETS, cache_folder
 from backends.runtime.schedule import warm_cosine
 from backends.runtime.seeds import generator
@@ -61,7 +61,7 @@ def pretrain(
 ) -> tuple[FormulaLearner, dict[str, Any]]:
     """Run to the last step (or `until`), from the checkpoint if there is one; the learner and the run's facts.
 
-    facts: step, seconds, and a log of {step, class, geometry, distractors, mask, accuracy}, on fresh pictures.
+    facts: step, seconds, hardware, and a log of {step, class, geometry, distractors, mask, accuracy}, on fresh ones.
     """
     accelerator = Accelerator()
     arch = ARCHITECTURES[settings.tier]
@@ -95,7 +95,7 @@ def pretrain(
             optimiser.zero_grad()
         facts["step"] = step + 1
         if facts["step"] % settings.save_every == 0 or facts["step"] == last:
-            facts["seconds"] = before + time.monotonic() - started
+            facts |= {"seconds": before + time.monotonic() - started, "hardware": hardware()}
             right = (said["class"].argmax(1) == batch.labels).float().mean()
             entry = {name: round(part.item(), 4) for name, part in parts.items()} | {"accuracy": float(right)}
             facts["log"].append({"step": facts["step"], "seconds": round(facts["seconds"])} | entry)
