@@ -1,0 +1,1 @@
+"""A catalogue of real works (films, books, games, albums) and what is said of them."""
