@@ -23,6 +23,7 @@ from backends.pear import run as pear
 from backends.pear.plan import plan
 from backends.pear.settings import PearTraining, prune_at
 from backends.pear.share import apply
+from backends.runtime.device import quick_format
 from backends.runtime.files import ROOT
 from backends.runtime.seeds import generator
 from backends.vision.adapters import AdapterSettings, adapted, sites, with_head
@@ -201,20 +202,36 @@ def _short(value: float) -> float:
 # ---- how fast --------------------------------------------------------------------------------------------------------
 
 
-def throughput(backbone: nn.Module, side: int, batch: int = 100, repeats: int = 15) -> dict[str, float]:
-    """Pictures a second in a forward pass, Pear at 50 % (not folded) and PEFT's LoRA in turn; medians."""
+def throughput(backbone: nn.Module, side: int, batch: int = 32, repeats: int = 30) -> dict[str, dict[str, float]]:
+    """Pictures a second of Pear at 50 % (nothing folded) and of PEFT's LoRA in turn, as they answer and as they learn
+    (forward and backward, in the training loop's number format); medians."""
     ours = adapted(with_head(backbone, 10), AdapterSettings(rank=RANK, scale=SCALE), generator(0))
     scores = dict(zip(sites(ours), np.random.default_rng(0).random(len(sites(ours))), strict=True))
     apply(ours, plan(scores, dict.fromkeys(scores, 0), 50), "keep")
-    models = {"pear": ours.eval(), "lora": with_peft_lora(backbone, 10, RANK, SCALE).eval()}
+    models = {"pear": ours, "lora": with_peft_lora(backbone, 10, RANK, SCALE)}
     images = input_of(backbone, np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), dtype=np.uint8))
+
+    @torch.no_grad()
+    def answer(model: nn.Module) -> None:
+        model.eval()(pixel_values=images).logits.sum().item()  # item: a device has then finished
+
+    def learn(model: nn.Module) -> None:
+        with torch.autocast(images.device.type, quick_format(images.device)):
+            model.train()(pixel_values=images).logits.logsumexp(1).sum().backward()
+        next(p for p in model.parameters() if p.grad is not None).grad.sum().item()
+
+    return {work.__name__: _pace(models, work, batch, repeats) for work in (answer, learn)}
+
+
+def _pace(
+    models: Mapping[str, nn.Module], work: Callable[[nn.Module], None], batch: int, repeats: int
+) -> dict[str, float]:
     seconds: dict[str, list[float]] = {name: [] for name in models}
-    with torch.no_grad():
-        for _ in range(repeats + 2):
-            for name, model in models.items():
-                started = time.perf_counter()
-                model(pixel_values=images).logits.sum().item()  # item: a device has then finished
-                seconds[name].append(time.perf_counter() - started)
+    for _ in range(repeats + 2):
+        for name, model in models.items():
+            started = time.perf_counter()
+            work(model)
+            seconds[name].append(time.perf_counter() - started)
     return {name: batch / float(np.median(found[2:])) for name, found in seconds.items()}
 
 

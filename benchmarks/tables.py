@@ -69,7 +69,7 @@ def adapters(name: str = "adapters") -> str:
 
 def _adapter_words(result: dict) -> str:
     scores = next(row for row in result["rows"] if row["what"] == "scores" and row["task"] == "all tasks")
-    speed = next(row for row in result["rows"] if row["what"] == "speed")
+    pace = {row["work"]: row["ratio"] for row in result["rows"] if row["what"] == "speed"}
     settings = result["settings"]
     ranks = ", ".join(f"{name} {scores[name]:.2f}" for name in ("taylor", "magnitude", "random"))
     words = {"lowest": "the half that Taylor ranks lowest", "random": "random halves", "highest": "the highest"}
@@ -79,7 +79,7 @@ def _adapter_words(result: dict) -> str:
             f"Accuracy on test pictures in %; {len(settings['seeds'])} seeds; 95 % intervals over pictures and seeds.",
             f"Rank correlation of a score with what removing an adapter alone really changes: {ranks}.",
             f"Validation loss at the prune: {scores['loss_whole']:.2f}, {halves}.",
-            f"Pear's forward pass, nothing folded, has {speed['ratio']:.2f} of LoRA's pace.",
+            f"Pear, nothing folded, answers at {pace['answer']:.2f} and learns at {pace['learn']:.2f} of LoRA's pace.",
             f"{result['date']}, {settings['trials']} trials of {settings['fit']['epochs']} epochs. {_missed(result)}",
         ]
     )
