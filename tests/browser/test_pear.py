@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from demos import PANELS
-from tests.conftest import PATIENCE, ROOT, served, settled
+from tests.conftest import PATIENCE, settled
 from tests.fakes.pictures import some, zipped
+from tests.fakes.weights import served_with
 
 pytestmark = pytest.mark.skipif(
     not any("pear" in name for name in PANELS), reason="the panel is not listed until its adapters are trained"
@@ -103,19 +103,10 @@ def test_own_pictures_are_refused_in_one_sentence_or_trained(page: Page, app_ser
 
 @pytest.fixture(scope="module")
 def other_adapters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app in a copy of the tree whose adapters at the prune are stronger."""
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    folder = tmp_path_factory.mktemp("tree")
-    for name in ("app.py", "backends", "demos", "assets"):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-    path = next((folder / "assets" / "pear").glob("*/digits-stage.safetensors"))
-    with safe_open(path, "pt") as file:
-        words, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file({n: 2 * t if "up" in n else t for n, t in tensors.items()}, path, words)
-    with served([str(folder / "app.py"), "--offline"], tmp_path_factory.mktemp("other"), tree=folder) as url:
+    """The app with stronger adapters at the prune."""
+    work = tmp_path_factory.mktemp("other")
+    stronger = lambda name, value: 2 * value if "up" in name else value  # noqa: E731
+    with served_with("pear/*/digits-stage.safetensors", stronger, work, "pear") as url:
         yield url
 
 

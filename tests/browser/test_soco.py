@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import ROOT, served, settled
+from tests.conftest import settled
+from tests.fakes.weights import served_with
 
 RING = """() => {
   const graph = document.querySelector('#soco-figure .js-plotly-plot');
@@ -184,24 +185,15 @@ def test_an_empty_text_gets_one_sentence(page: Page, app_server: str) -> None:
 
 @pytest.fixture(scope="module")
 def other_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app in a copy of the tree whose model has other weights."""
-    import torch
-    from safetensors.torch import load_file, save_file
+    """The app with noise in the language model's weights."""
+    noise = torch.Generator().manual_seed(0)
 
-    folder = tmp_path_factory.mktemp("tree")
-    for name in ("app.py", "backends", "demos", "assets"):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-    for shard in (folder / "assets" / "models").glob("*/*.safetensors"):
-        tensors = load_file(shard)
-        noise = torch.Generator().manual_seed(0)
-        for name, value in tensors.items():
-            if name.endswith("down_proj.weight"):
-                tensors[name] = value + 0.2 * value.float().std().to(value.dtype) * torch.randn(
-                    value.shape, generator=noise
-                ).to(value.dtype)
-        save_file(tensors, shard, {"format": "pt"})
-    with served([str(folder / "app.py"), "--offline"], tmp_path_factory.mktemp("other"), tree=folder) as url:
+    def shaken(name: str, value: torch.Tensor) -> torch.Tensor:
+        if not name.endswith("down_proj.weight"):
+            return value
+        return value + (0.2 * value.float().std() * torch.randn(value.shape, generator=noise)).to(value.dtype)
+
+    with served_with("models/pydoc-llama/*.safetensors", shaken, tmp_path_factory.mktemp("other"), "soco") as url:
         yield url
 
 
