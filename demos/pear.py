@@ -162,19 +162,19 @@ def build(context: AppContext) -> Built:
                 clear = gr.Button("Clear edits", elem_id="pear-clear")
             gr.Markdown("### What it costs")
             cost = gr.HTML(js_on_load=None, elem_id="pear-cost")
-        with gr.Column(elem_classes="v-card"):
-            gr.Markdown("### Was the score right?")
-            judged = frame.figure("Was the score right?", "judged")
-            judged_said = gr.Markdown(elem_classes="v-protocol", elem_id="pear-judged-said")
-    with gr.Row(elem_classes="v-split-even"):
-        with gr.Column(elem_classes="v-card"):
-            gr.Markdown("### Through the prune")
-            courses = frame.figure("Through the prune", "courses")
-            courses_said = gr.Markdown(elem_classes="v-protocol", elem_id="pear-courses-said")
-        with gr.Column(elem_classes="v-card"):
-            gr.Markdown("### What a place had and what it got")
-            moved = frame.figure("What a place had and what it got", "moved")
-            moved_said = gr.Markdown(elem_classes="v-protocol")
+        with gr.Column(elem_classes="v-stack"):
+            with gr.Column(elem_classes="v-card"):
+                gr.Markdown("### Was the score right?")
+                judged = frame.figure("Was the score right?", "judged")
+                judged_said = gr.Markdown(elem_classes="v-protocol", elem_id="pear-judged-said")
+            with gr.Column(elem_classes="v-card"):
+                gr.Markdown("### What a place had and what it got")
+                moved = frame.figure("What a place had and what it got", "moved")
+                moved_said = gr.Markdown(elem_classes="v-protocol")
+    with gr.Column(elem_classes="v-card"):
+        gr.Markdown("### Through the prune")
+        courses = frame.figure("Through the prune", "courses")
+        courses_said = gr.Markdown(elem_classes="v-protocol", elem_id="pear-courses-said")
 
     def follow(view: View, pinned: Pinned | None) -> Iterator[dict[Any, Any]]:
         """Everything beside the number, quickest first, then the test pictures."""

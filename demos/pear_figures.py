@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from backends.pear.curves import METHODS
 from backends.pear.settings import prune_at
-from demos.kit.exhibit import signed
+from backends.runtime.words import signed
 from demos.kit.look import BAD, CONTROL, GOOD, OTHER, OURS, RIVAL
 from demos.kit.marks import difference, label_ends, layout, letters, ring
 
@@ -191,7 +191,7 @@ def judged_figure(now: Judged) -> go.Figure:
             row=1, col=i,
         )  # fmt: skip
         figure.update_xaxes(title_text=f"{name}, ρ = {now.rank_correlation(name):.2f}", nticks=3, row=1, col=i)
-    figure.update_layout(layout(height=300, margin={"l": 56, "r": 8, "t": 8, "b": 44}))
+    figure.update_layout(layout(height=260, margin={"l": 56, "r": 8, "t": 8, "b": 44}))
     figure.update_yaxes(title_text="true |Δ loss| (nats)", row=1, col=1)
     return figure
 
@@ -212,7 +212,7 @@ def courses_figure(curves: TaskCurves) -> go.Figure:
     if cut is not None:
         figure.add_vline(cut, line={"color": OTHER, "width": 1, "dash": "dot"})
     figure.update_layout(
-        layout(height=300, margin={"l": 56, "r": 8, "t": 40, "b": 44}, showlegend=True,
+        layout(height=320, margin={"l": 56, "r": 8, "t": 40, "b": 44}, showlegend=True,
                legend={"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 0},
                xaxis={"title": "epoch"}, yaxis={"title": "validation loss (nats)"})
     )  # fmt: skip
@@ -222,7 +222,7 @@ def courses_figure(curves: TaskCurves) -> go.Figure:
 def courses_sentence(curves: TaskCurves) -> str:
     """The jumps and the ends, in words."""
     pruned = {name: c for name, c in curves.paths.items() if c.prune is not None}
-    jumps = ", ".join(f"{name} {signed(round(c.after - c.before, 3) + 0.0, '.3f')}" for name, c in pruned.items())
+    jumps = ", ".join(f"{name} {signed(c.after - c.before, '.3f')}" for name, c in pruned.items())
     cut = max(c.prune for c in pruned.values()) if pruned else 0
     ends = ", ".join(f"{name} {min(c.loss[cut:]):.3f}" for name, c in curves.paths.items())
     return f"Half of the adapters go at the dotted line. The loss jumps: {jumps} nats. Its lowest after it: {ends}."
@@ -234,13 +234,13 @@ def moved_figure(moved: Moved) -> go.Figure:
     figure = go.Figure()
     figure.add_bar(x=names, y=moved.kept, name="what it had learnt", marker={"color": OTHER},
                    hovertemplate="%{x}: %{y:.3f}<extra>had</extra>")  # fmt: skip
-    figure.add_bar(x=names, y=moved.given, name="what it was given", marker={"color": OURS},
+    figure.add_bar(x=names, y=moved.given, name="what it was given (cosine)", marker={"color": OURS},
                    customdata=np.column_stack([[_short(d) for d in moved.donors], np.round(moved.cosine, 3)])
                    if names else None,
                    hovertemplate="%{x} from %{customdata[0]}: %{y:.3f}, cosine %{customdata[1]}<extra></extra>",
-                   text=[f"{c:+.2f}" for c in moved.cosine], textposition="outside", cliponaxis=False)  # fmt: skip
+                   text=[signed(c) for c in moved.cosine], textposition="outside", cliponaxis=False)  # fmt: skip
     figure.update_layout(
-        layout(height=300, margin={"l": 56, "r": 8, "t": 40, "b": 44}, showlegend=True, barmode="group",
+        layout(height=280, margin={"l": 56, "r": 8, "t": 40, "b": 44}, showlegend=True, barmode="group",
                legend={"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 0},
                xaxis={"title": "pruned place", "type": "category"}, yaxis={"title": "Frobenius norm"})
     )  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demos.kit.exhibit import Guide, Question, signed
+from backends.runtime.words import signed
+from demos.kit.exhibit import Guide, Question
 
 if TYPE_CHECKING:
     from backends.pear.results import Look

@@ -11,8 +11,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from backends.runtime.words import signed
 from backends.soco.settings import METHODS
-from demos.kit.exhibit import signed
 from demos.kit.look import BAD, CONTROL, GOOD, OTHER, OURS, PALETTE, RIVAL
 from demos.kit.marks import End, difference, label, label_ends, layout, letters, ring
 

@@ -13,11 +13,8 @@ from backends.pear.curves import TaskCurves
 from backends.pear.plan import Plan
 from backends.pear.settings import PearSettings
 from backends.pear.share import Accounting
+from backends.runtime.words import signed
 from backends.vision.training import Scores
-
-
-def _signed(value: float, form: str = ".1f") -> str:
-    return f"{value:+{form}}".replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class Look:
         points, numbers = self.value - pinned.value, self.accounting.trainable - pinned.accounting.trainable
         apart = "" if bool(self.retrained) == bool(pinned.retrained) else " (one is trained on, the other is not)"
         size = f"{abs(numbers):,} {'more' if numbers > 0 else 'fewer'}" if numbers else "as many"
-        return f"{was}; B is {_signed(points)} points from it, with {size} trainable numbers{apart}."
+        return f"{was}; B is {signed(points, '.1f')} points from it, with {size} trainable numbers{apart}."
 
     def protocol(self) -> str:
         n, s = len(self.labels), self.settings
@@ -165,7 +162,7 @@ class Judged:
         words = {"random": "random (one draw)"}
         parts = ", ".join(f"{words.get(name, name)} {self.rank_correlation(name):.2f}" for name in self.scores)
         worst = int(self.changes.argmax())
-        costs = f"The costliest to lose is {self.names[worst]}: {_signed(self.changes[worst], '.3f')} nats."
+        costs = f"The costliest to lose is {self.names[worst]}: {signed(self.changes[worst], '.3f')} nats."
         if self.changes[worst] <= 0:
             costs = "None of them is missed on these pictures."
         return f"Rank correlation with what really happens to the loss: {parts} (1: the same order). {costs}"
@@ -215,5 +212,5 @@ class Moved:
         )
         return (
             f"The shared adapters are {times:.1f} times as large (median) as what the pruned ones had learnt; their "
-            f"cosine is {_signed(cosine, '.2f')} on average: {apart}."
+            f"cosine is {signed(cosine, '.2f')} on average: {apart}."
         )

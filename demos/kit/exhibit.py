@@ -6,7 +6,6 @@ function behind the control, the HTTP endpoint and the MCP tool; the command lin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,10 +201,3 @@ class Exhibit:
 def _plain(value: Any) -> Any:
     """60 instead of 60.0: as a person would write it."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def signed(value: float, form: str = ".2f") -> str:
-    """ "+1.20" or "−0.30": a difference is read by its sign."""
-    if not math.isfinite(value):
-        return "?"
-    return f"{'+' if value >= 0 else '−'}{abs(value):{form}}"

@@ -14,11 +14,12 @@ import pytest
 
 from backends.runtime.errors import UserError
 from backends.runtime.files import ROOT
+from backends.runtime.words import signed
 from backends.soco.settings import SocoSettings
 from demos.kit import code, files, gallery, guide, links
 from demos.kit.api import describe, endpoint
 from demos.kit.controls import restored
-from demos.kit.exhibit import Item, Pinned, View, signed
+from demos.kit.exhibit import Item, Pinned, View
 from demos.kit.panel import AppContext
 from demos.soco import EXHIBIT as SOCO
 from tests.fakes.spring import EXHIBIT as SPRING
@@ -196,6 +197,7 @@ def test_a_picture_is_what_the_page_drew() -> None:
 
 def test_differences_are_read_by_their_sign() -> None:
     assert (signed(1.2), signed(-0.3), signed(5, "d"), signed(float("nan"))) == ("+1.20", "−0.30", "+5", "?")
+    assert (signed(-0.001), signed(0, ",d"), signed(-12000, ",d")) == ("0.00", "0", "−12,000")
 
 
 def test_a_panel_is_less_than_sixty_lines() -> None:

@@ -156,7 +156,7 @@ def test_ranks_beside_a_pinned_view_are_differences():
     b = Accounting(*[*vars(a).values()][:8], np.array([[5, 2], [4, 8]]), *[*vars(a).values()][9:])
     figure = figures.ranks_figure(b, a)
     assert [list(row) for row in figure.data[0].text] == [
-        ["+2", "+0"],
+        ["+2", "0"],
         ["−6", "+7"],
     ]  # a matrix that stays dense keeps all eight
     assert figure.data[0].customdata[0][0][0] == "5"
