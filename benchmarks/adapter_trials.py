@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ from backends.pear.plan import plan
 from backends.pear.settings import PearTraining, prune_at
 from backends.pear.share import apply
 from backends.runtime.device import quick_format
-from backends.runtime.files import ROOT
 from backends.runtime.seeds import generator
 from backends.vision.adapters import AdapterSettings, adapted, sites, with_head
 from backends.vision.peers import everything, size, with_peft_adalora, with_peft_lora
@@ -32,6 +30,7 @@ from backends.vision.probe import features_of, input_of, probe
 from backends.vision.tasks import TASKS, Split, TaskData, load_task, resized
 from backends.vision.training import FitSettings, Fitted, evaluate, fit
 from benchmarks.adapter_cells import Cell, Key, packed
+from benchmarks.report import public_data
 
 VERSION = 1  # of what the cells hold: raise it where a change of code changes what a trial computes
 RATES = (2e-3, 4e-3, 8e-3)
@@ -239,8 +238,8 @@ def _pace(
 
 
 def data_folder() -> Path:
-    """Where the real sets lie unless told otherwise: images/ in $VITRINE_DATA, else in ../shared/data."""
-    return Path(os.environ.get("VITRINE_DATA") or ROOT.parent / "shared" / "data") / "images"
+    """Where the real sets lie unless told otherwise."""
+    return public_data() / "images"
 
 
 def real_task(path: Path, side: int) -> TaskData:

@@ -17,6 +17,11 @@ RESULTS = ROOT / "benchmarks" / "results"
 Comparison = Literal["<=", "<", ">=", ">", "=="]
 
 
+def public_data() -> Path:
+    """Where public data sets lie: $VITRINE_DATA, else ../shared/data. The app itself never reads any of it."""
+    return Path(os.environ.get("VITRINE_DATA") or ROOT.parent / "shared" / "data")
+
+
 @dataclass(frozen=True)
 class Claim:
     """A figure that was promised. `must`: the promise is part of what closes an issue; else it is a goal."""

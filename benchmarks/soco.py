@@ -31,7 +31,7 @@ from backends.soco.service import open_bench
 from backends.soco.settings import METHODS
 from backends.soco.train import shipped, train_knot
 from backends.soco.workbench import Workbench
-from benchmarks.report import Claim, write
+from benchmarks.report import Claim, public_data, write
 
 TRAINED = ("soco-k", "soco-w", "soco", "control")
 OURS = ("soco-k", "soco-w")
@@ -40,7 +40,7 @@ CLAIMED = (40, 60, 80)
 # The files that a trained score depends on
 DECISIVE = ("budget", "curvature", "knots", "layers", "materialise", "pool", "rescale", "scores", "settings", "spectra",
             "stages", "statistics", "train", "workbench")  # fmt: skip
-WIKITEXT = ROOT.parent / "shared" / "data" / "text" / "wikitext2.test.raw.txt.gz"
+WIKITEXT = public_data() / "text" / "wikitext2.test.raw.txt.gz"
 TOKENS = 32_768
 
 
