@@ -70,10 +70,10 @@ def pretrain(
     torch.manual_seed(settings.seed)
     learner = FormulaLearner(arch, formulas.classes).to(device)
     made = optimisers(learner, settings)
-    facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "log": []}
+    facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "hardware": hardware(), "log": []}
     checkpoint = checkpoint_of(settings, work)
     if checkpoint.exists():
-        facts = load_checkpoint(checkpoint, learner, made)
+        facts |= load_checkpoint(checkpoint, learner, made)
     wrapped, *made = accelerator.prepare(learner, *made)
     share, last = settings.batch // accelerator.num_processes, until or settings.total_steps
     started, before = time.monotonic(), facts["seconds"]
@@ -95,7 +95,7 @@ def pretrain(
             optimiser.zero_grad()
         facts["step"] = step + 1
         if facts["step"] % settings.save_every == 0 or facts["step"] == last:
-            facts |= {"seconds": before + time.monotonic() - started, "hardware": hardware()}
+            facts["seconds"] = before + time.monotonic() - started
             right = (said["class"].argmax(1) == batch.labels).float().mean()
             entry = {name: round(part.item(), 4) for name, part in parts.items()} | {"accuracy": float(right)}
             facts["log"].append({"step": facts["step"], "seconds": round(facts["seconds"])} | entry)
