@@ -12,6 +12,7 @@ from demos.kit.panel import Panel
 # "module:object", in the order of the tabs; the module's last part is the panel's key
 PANELS: list[str] = [
     "demos.soco:PANEL",
+    "demos.pear:PANEL",
 ]
 
 
