@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from backends.pear.curves import METHODS
 from backends.pear.settings import prune_at
-from backends.runtime.words import signed
+from backends.runtime.words import plain, signed
 from demos.kit.look import BAD, CONTROL, GOOD, OTHER, OURS, RIVAL
 from demos.kit.marks import difference, label_ends, layout, letters, ring
 
@@ -25,9 +25,9 @@ LINES = {"pear": (OURS, "solid"), "prune": (CONTROL, "solid"), "lora": (RIVAL, "
          "probe": (OTHER, "dash")}  # fmt: skip
 LEVELS = ("full", "probe")  # they prune nothing: a level, not a curve
 SHORT = {"pear": "Pear", "prune": "not shared", "lora": "LoRA, equal size", "full": "full tuning", "probe": "probe"}
-COURSES = {"never pruned": (OTHER, "dash"), "keep": (OURS, "solid"), "keep-offset": ("#56B4E9", "solid"),
-           "blend": ("#6A51A3", "solid"), "none": (BAD, "solid")}  # fmt: skip
-TENSORS = (OURS, RIVAL, GOOD, CONTROL, BAD, "#56B4E9", "#8C6D31", "#6A51A3", OTHER)  # of the adapters that serve
+COURSES = {"never pruned": (OTHER, "dash"), "keep": (OURS, "solid"), "keep-offset": ("#8C6D31", "solid"),
+           "blend": ("#8F73C9", "solid"), "none": (BAD, "solid")}  # fmt: skip
+TENSORS = (OURS, RIVAL, GOOD, CONTROL, BAD, "#56B4E9", "#8C6D31", "#8F73C9", OTHER)  # of the adapters that serve
 STATES = {"own": "its own adapter", "shared": "pruned, served by", "alone": "pruned, served by nobody",
           "off": "switched off, nothing of it stays"}  # fmt: skip
 
@@ -190,8 +190,8 @@ def judged_figure(now: Judged) -> go.Figure:
             text=list(now.names), hovertemplate="%{text}<br>score %{x:.3g}, loss %{y:.3f}<extra></extra>",
             row=1, col=i,
         )  # fmt: skip
-        figure.update_xaxes(title_text=f"{name}, ρ = {now.rank_correlation(name):.2f}", nticks=3, row=1, col=i)
-    figure.update_layout(layout(height=260, margin={"l": 56, "r": 8, "t": 8, "b": 44}))
+        figure.update_xaxes(title_text=f"{name}<br>ρ = {plain(now.rank_correlation(name))}", nticks=3, row=1, col=i)
+    figure.update_layout(layout(height=276, margin={"l": 56, "r": 8, "t": 8, "b": 60}))
     figure.update_yaxes(title_text="true |Δ loss| (nats)", row=1, col=1)
     return figure
 
@@ -230,19 +230,19 @@ def courses_sentence(curves: TaskCurves) -> str:
 
 def moved_figure(moved: Moved) -> go.Figure:
     """Sizes of what a pruned place had and got; in words, their cosine."""
-    names = [_short(name) for name in moved.names]
+    names = [f"{_short(name)}<br>{signed(c)}" for name, c in zip(moved.names, moved.cosine, strict=True)]
     figure = go.Figure()
     figure.add_bar(x=names, y=moved.kept, name="what it had learnt", marker={"color": OTHER},
-                   hovertemplate="%{x}: %{y:.3f}<extra>had</extra>")  # fmt: skip
-    figure.add_bar(x=names, y=moved.given, name="what it was given (cosine)", marker={"color": OURS},
+                   hovertemplate="%{y:.3f}<extra>had</extra>")  # fmt: skip
+    figure.add_bar(x=names, y=moved.given, name="what it was given", marker={"color": OURS},
                    customdata=np.column_stack([[_short(d) for d in moved.donors], np.round(moved.cosine, 3)])
                    if names else None,
-                   hovertemplate="%{x} from %{customdata[0]}: %{y:.3f}, cosine %{customdata[1]}<extra></extra>",
-                   text=[signed(c) for c in moved.cosine], textposition="outside", cliponaxis=False)  # fmt: skip
+                   hovertemplate="from %{customdata[0]}: %{y:.3f}, cosine %{customdata[1]}<extra></extra>")  # fmt: skip
     figure.update_layout(
-        layout(height=280, margin={"l": 56, "r": 8, "t": 40, "b": 44}, showlegend=True, barmode="group",
+        layout(height=296, margin={"l": 56, "r": 8, "t": 40, "b": 60}, showlegend=True, barmode="group",
                legend={"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 0},
-               xaxis={"title": "pruned place", "type": "category"}, yaxis={"title": "Frobenius norm"})
+               xaxis={"title": "pruned place, and the cosine of both", "type": "category"},
+               yaxis={"title": "Frobenius norm"})
     )  # fmt: skip
     return figure
 

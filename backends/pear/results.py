@@ -13,7 +13,7 @@ from backends.pear.curves import TaskCurves
 from backends.pear.plan import Plan
 from backends.pear.settings import PearSettings
 from backends.pear.share import Accounting
-from backends.runtime.words import signed
+from backends.runtime.words import plain, signed
 from backends.vision.training import Scores
 
 
@@ -160,7 +160,7 @@ class Judged:
 
     def summary(self) -> str:
         words = {"random": "random (one draw)"}
-        parts = ", ".join(f"{words.get(name, name)} {self.rank_correlation(name):.2f}" for name in self.scores)
+        parts = ", ".join(f"{words.get(name, name)} {plain(self.rank_correlation(name))}" for name in self.scores)
         worst = int(self.changes.argmax())
         costs = f"The costliest to lose is {self.names[worst]}: {signed(self.changes[worst], '.3f')} nats."
         if self.changes[worst] <= 0:

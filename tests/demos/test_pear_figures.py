@@ -131,7 +131,7 @@ def test_the_score_is_drawn_against_the_truth() -> None:
     ) == pytest.approx(-1)
     figure = figures.judged_figure(found)
     np.testing.assert_allclose(figure.data[0].y, np.abs(changes))
-    assert "taylor, ρ = 1.00" in figure.layout.xaxis.title.text and "layer 1, v: +0.400 nats" in found.summary()
+    assert "taylor<br>ρ = 1.00" in figure.layout.xaxis.title.text and "layer 1, v: +0.400 nats" in found.summary()
 
 
 def test_the_curve_jumps_where_it_was_pruned() -> None:
