@@ -80,7 +80,7 @@ def test_what_follows_the_number_is_drawn(page: Page, app_server: str) -> None:
     page.get_by_role("button", name="Same model, other numbers").click()
     settled(page, "#pear-rank")
     page.click("#pear-rank")
-    expect(page.locator("#pear-gauge-said")).to_contain_text("by Taylor 0.", timeout=DRAWN)
+    expect(page.locator("#pear-gauge-said")).to_contain_text("by Taylor 0 (ranked", timeout=DRAWN)
 
 
 def test_own_pictures_are_refused_in_one_sentence_or_trained(page: Page, app_server: str, tmp_path: Path) -> None:
