@@ -247,13 +247,13 @@ def _place_gauge(frame: Frame) -> None:
         factor = control(GaugeSettings, "factor")
         with gr.Row(elem_classes="v-actions"):
             go_ = gr.Button("Rank again", variant="primary", elem_id="pear-rank")
-        plot = frame.figure("Same model, other numbers", "gauge-plot")
+        plot = frame.figure("Same model, other numbers", "gauge-plot", shown=False)
         said = gr.Markdown(elem_classes="v-caption", elem_id="pear-gauge-said")
 
     def ranked(by: Any, *values: Any) -> list[Any]:
         by = settings_of(GaugeSettings, factor=by).factor
         found = open_bench(frame.context).gauge(frame.view(values).settings.task, by)
-        return [figures.gauge_figure(found), found.summary()]
+        return [gr.update(value=figures.gauge_figure(found), visible=True), found.summary()]
 
     def wire() -> None:
         go_.click(guarded(ranked), [factor, *frame.asked], [plot, said], validator=frame.check(1), **QUIET)

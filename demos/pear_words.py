@@ -48,7 +48,7 @@ stored, and is listed apart. For LoRA all of it folds into the weights, and cost
 
 **A saved file comes back**, tied as it was, with:
 
-```python
+```
 from pathlib import Path
 from backends.pear.files import load_pear
 from backends.vision.service import open_model

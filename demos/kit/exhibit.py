@@ -190,7 +190,7 @@ class Exhibit:
     def changed(self, settings: BaseModel, *always: str) -> dict[str, Any]:
         """The settings that are not at their defaults, and those that are always named."""
         usual = self.settings.model_fields
-        values = {name: _plain(value) for name, value in settings.model_dump().items()}
+        values = {name: plainly(value) for name, value in settings.model_dump().items()}
         return {name: value for name, value in values.items() if name in always or value != usual[name].default}
 
     def travels(self, view: View) -> list[Input]:
@@ -198,6 +198,6 @@ class Exhibit:
         return [one for one in self.inputs if one.used(view.settings) and view.inputs.get(one.name)]
 
 
-def _plain(value: Any) -> Any:
+def plainly(value: Any) -> Any:
     """60 instead of 60.0: as a person would write it."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

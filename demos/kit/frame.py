@@ -85,10 +85,10 @@ class Frame:
         self.controls[name] = made
         return made
 
-    def figure(self, title: str, ident: str) -> gr.Plot:
-        """A figure that can be downloaded under its title."""
+    def figure(self, title: str, ident: str, shown: bool = True) -> gr.Plot:
+        """A figure that can be downloaded under its title. shown: its place is kept before it comes."""
         self.figures[title] = f"{self.key}-{ident}"
-        return gr.Plot(show_label=False, container=False, elem_id=f"{self.key}-{ident}")
+        return gr.Plot(show_label=False, container=False, visible=shown, elem_id=f"{self.key}-{ident}")
 
     def main(self, title: str = "Main figure") -> None:
         """The controls beside the figure."""

@@ -14,7 +14,7 @@ import gradio as gr
 
 from backends.runtime.errors import UserError
 from backends.runtime.gently import gently
-from demos.kit.exhibit import Item
+from demos.kit.exhibit import Item, plainly
 from demos.kit.jobs import clock
 from demos.kit.latest import Latest
 from demos.kit.panel import QUIET, guarded, row
@@ -117,8 +117,10 @@ def cards_html(key: str, items: Sequence[Item]) -> str:
 
 
 def _card(key: str, item: Item) -> str:
-    settings = html.escape(json.dumps(dict(item.settings)), quote=True)
-    address = html.escape("?" + urlencode({"tab": key} | dict(item.settings)), quote=True)
+    values = {name: plainly(value) for name, value in item.settings.items()}
+    settings = html.escape(json.dumps(values), quote=True)
+    named = {name: value for name, value in values.items() if value != ""}
+    address = html.escape("?" + urlencode({"tab": key} | named), quote=True)
     numbers = " · ".join(f"{html.escape(name)} {value:.2f}" for name, value in item.metrics.items())
     title = html.escape(item.title)
     if item.colour:
