@@ -35,11 +35,13 @@ class Act(NamedTuple):
 
 @dataclass(frozen=True)
 class Visited:
-    """A panel's page. said: in the sentence once its number is live; now: the trace of the live number, whose first
-    x is the slider's; step: of its slider; turn: keys to one side before it turns; acts: what is timed, by name."""
+    """A panel's page. said: in the sentence once its number is live; now: the trace of the live number; at: holds once
+    sentence and figure show the slider's {value}; step: of its slider; turn: keys to one side before it turns; acts:
+    what is timed, by name."""
 
     said: str
     now: str
+    at: str
     slider: str
     step: int
     turn: int
@@ -54,7 +56,10 @@ def at_slider(page: Page, visited: Visited) -> Iterator[Act]:
     while True:
         right = turn % (2 * visited.turn) < visited.turn
         value, turn = value + (visited.step if right else -visited.step), turn + 1
-        yield Act(lambda key="ArrowRight" if right else "ArrowLeft": page.keyboard.press(key), f"now() === {value}")
+        yield Act(
+            lambda key="ArrowRight" if right else "ArrowLeft": page.keyboard.press(key),
+            visited.at.format(value=value),
+        )
 
 
 def at_grid(page: Page, visited: Visited) -> Iterator[Act]:
@@ -65,13 +70,17 @@ def at_grid(page: Page, visited: Visited) -> Iterator[Act]:
             for _ in range(3):
                 cell = page.locator(f"#pear-grid [data-site='{name}']")
                 there = f"document.querySelector(`#pear-grid [data-site='{name}']`)"
-                yield Act(cell.click, f"{there}.className !== {json.dumps(cell.get_attribute('class'))}")
+                drawn = f"{there}.className !== {json.dumps(cell.get_attribute('class'))}"
+                yield Act(cell.click, f"data !== window.drawnBefore && {drawn}")
 
 
 VISITED = {
-    "soco": Visited("reaches perplexity", "now", "soco-removed", 1, 20, {"slider step": at_slider}),
-    "pear": Visited(
-        "right after the prune", "right after the prune", "pear-pruned", 5, 5,
+    "soco": Visited(
+        "reaches perplexity", "now", "now() === {value}", "soco-removed", 1, 20, {"slider step": at_slider},
+    ),
+    "pear": Visited(  # its ring stands at the share of the 12 adapters that is really pruned
+        "right after the prune", "right after the prune",
+        "said.startsWith('At {value} %') && Math.abs(now() - {value}) < 4.2", "pear-pruned", 5, 5,
         {"slider step": at_slider, "click in the grid": at_grid},
     ),
 }  # fmt: skip
@@ -89,9 +98,10 @@ def wait_until_warm(url: str, seconds: float = 180) -> float:
 
 
 def script(panel: str, visited: Visited, condition: str) -> str:
-    """A condition on the drawn figure; `data` and `now()` can be used in it."""
+    """A condition on the drawn figure; `data`, `now()` and the sentence as `said` can be used in it."""
     return f"""() => {{
       const graph = document.querySelector('#{panel}-figure .js-plotly-plot'), data = graph && graph.data;
+      const said = document.querySelector('#{panel}-caption')?.innerText.trim() ?? '';
       const now = () => data.find(trace => trace.name === {json.dumps(visited.now)})?.x?.[0] ?? null;
       return Boolean(data) && Boolean({condition});
     }}"""
@@ -113,7 +123,7 @@ def acting(page: Page, panel: str, visited: Visited, acts: Iterator[Act], count:
     waits = []
     for _, act in zip(range(count), acts, strict=False):
         page.evaluate(script(panel, visited, "window.drawnBefore = data"))
-        shown = script(panel, visited, f"data !== window.drawnBefore && ({act.shown})")
+        shown = script(panel, visited, act.shown)
         started = time.perf_counter()
         act.do()
         page.wait_for_function(shown, polling=10, timeout=30_000)

@@ -31,6 +31,7 @@ from backends.vision.probe import input_of, portions
 from backends.vision.tasks import Split, TaskData
 
 YIELD = 0.4  # seconds between two reports
+BREATH = 50  # pictures that are seen at once: no slower than 200, and whoever waits gets the processor sooner
 Change = Callable[[nn.Module], None]
 After = Callable[[int], None]  # told how many steps the optimiser has made, gradients still at hand
 
@@ -73,7 +74,7 @@ class Fitted:
 
 
 @torch.no_grad()
-def logits_of(model: nn.Module, images: np.ndarray, batch: int = 200) -> torch.Tensor:
+def logits_of(model: nn.Module, images: np.ndarray, batch: int = BREATH) -> torch.Tensor:
     """(n, classes) float32 on the CPU, in evaluation mode; the model's own mode is put back."""
     was_training, found = model.training, []
     model.eval()
@@ -86,7 +87,7 @@ def logits_of(model: nn.Module, images: np.ndarray, batch: int = 200) -> torch.T
     return torch.cat(found)
 
 
-def evaluate(model: nn.Module, split: Split, batch: int = 200) -> Scores:
+def evaluate(model: nn.Module, split: Split, batch: int = BREATH) -> Scores:
     """Loss and accuracy in evaluation mode."""
     return scores_of(logits_of(model, split.images, batch), split.labels)
 
