@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from demos import home
+from demos.kit.lean import write_lean_pages
 from demos.kit.panel import GROUPS, QUIET, AppContext, Built, Panel, Query, guarded, heading
 
 LONGEST_QUERY = 2048
@@ -41,6 +42,7 @@ class Place:
 
 def build_page(panels: Sequence[Panel], context: AppContext) -> gr.Blocks:
     """The whole app as Blocks, not yet launched. Nothing is computed."""
+    write_lean_pages()
     with gr.Blocks(title="Vitrine", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as demo:
         gr.HTML(HEADER, js_on_load=IN_PLACE, elem_id="v-header")
         with gr.Tabs(elem_id="v-groups") as groups:

@@ -209,4 +209,5 @@ def test_page_is_light(app_server: str) -> None:
     with urllib.request.urlopen(app_server, timeout=30) as answer:
         body = answer.read()
     assert len(body) < 300_000
+    assert b"api_info_as_input" not in body  # what only the server reads
     assert b"hovertemplate" not in body  # figures come when a panel is opened
