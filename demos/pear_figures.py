@@ -77,7 +77,8 @@ def _rings(traces: list[dict], shapes: list[dict], now: Look) -> list[float]:
         shapes.append({"type": "line", "x0": now.percent, "x1": now.percent, "y0": after, "y1": now.value,
                        "line": {"dash": "dot", "width": 1.5, "color": OURS}})  # fmt: skip
         traces.append(ring("trained on", now.percent, now.value, OURS, 4, _said(now)))
-    said = f"{now.percent:.0f} % pruned, nothing trained since<br>{after:.1f} %"
+    out = f"{len(now.plan.pruned)} of {len(now.importance)} pruned ({now.settings.pruned:g} % asked for)"
+    said = f"{out}, nothing trained since<br>{after:.1f} %"
     thin = {"size": 11, "color": "rgba(255,255,255,0.9)", "line": {"color": OURS, "width": 2}}
     small = {"marker": thin} if now.retrained else {}
     traces.append(ring("right after the prune", now.percent, after, OURS, 4, said) | small)
