@@ -12,6 +12,7 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -20,8 +21,9 @@ import networkx as nx
 from backends.graph.knowledge import Graph
 from backends.runtime.errors import UserError
 from backends.runtime.files import whole_file
+from backends.runtime.tables import cell, rows_of, text_of
 
-MOST_BYTES, MOST_TRIPLES, MOST_LETTERS = 200_000_000, 1_000_000, 300
+MOST_BYTES, MOST_TRIPLES = 200_000_000, 1_000_000
 COLUMNS = (("head", "relation", "tail"), ("subject", "predicate", "object"), ("source", "relation", "target"))
 KG = ("head_id", "relation_id", "tail_id")  # RecBole's atomic file, each followed by ":token"
 BASE = "urn:vitrine:"  # of names that are no addresses, in RDF
@@ -33,16 +35,7 @@ def read_graph(path: Path) -> tuple[Graph, list[str]]:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(f"{path.name} is of no known kind: use {', '.join(READERS)}.")
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise UserError(f"{path.name} has {size / 1e6:,.0f} MB, more than {MOST_BYTES / 1e6:,.0f}: use a part of it.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise UserError(f"{path.name}, line {line}: this is not UTF-8: save the file as UTF-8.") from error
-    if not text.strip():
-        raise UserError(f"{path.name} is empty.")
-    return reader(text, path.name)
+    return reader(text_of(path, MOST_BYTES), path.name)
 
 
 def write_graph(graph: Graph, path: Path) -> None:
@@ -59,48 +52,52 @@ def write_graph(graph: Graph, path: Path) -> None:
 
 
 def _table(text: str, name: str) -> tuple[Graph, list[str]]:
-    header = text.partition("\n")[0]
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",\t;", key=header.count), strict=True)
-    line, doubles, loops = 0, 0, 0
-    first_double = first_loop = 0
+    rows = rows_of(text, name)
+    places = _places([one.strip().lower() for one in next(rows)[1]], name)
+    doubles, loops = Counted(), Counted()
     labels: dict[str, str] = {}
     types: dict[str, str] = {}
     found: dict[Triple, None] = {}
-    try:
-        places = _places([cell.strip().lower() for cell in next(rows)], name)
-        for row in rows:
-            line = rows.line_num
-            if not row or not any(map(str.strip, row)):
-                continue
-            if len(row) < len(places["header"]):
-                raise UserError(f"{name}, line {line}: {len(row)} cells, the header has {len(places['header'])}.")
-            triple = tuple(_cell(row[i], name, line) for i in places["triple"])
-            if triple in found:
-                doubles, first_double = doubles + 1, first_double or line
-            if triple[0] == triple[2]:
-                loops, first_loop = loops + 1, first_loop or line
-            found[triple] = None
-            if len(found) > MOST_TRIPLES:
-                raise UserError(f"{name}, line {line}: more than {MOST_TRIPLES:,} triples: use a part of the file.")
-            for kept, end, column in ((labels, 0, "head_label"), (labels, 2, "tail_label"), (types, 0, "head_type"),
-                                      (types, 2, "tail_type")):  # fmt: skip
-                if column in places["more"] and row[places["more"][column]].strip():
-                    kept[triple[end]] = _cell(row[places["more"][column]], name, line)
-    except csv.Error as error:
-        raise UserError(f"{name}, line {rows.line_num}: {error}.") from error
+    more = [(kept, end, places["more"][column]) for kept, end, column in (
+        (labels, 0, "head_label"), (labels, 2, "tail_label"), (types, 0, "head_type"), (types, 2, "tail_type"),
+    ) if column in places["more"]]  # fmt: skip
+    for line, row in rows:
+        triple = tuple(cell(row[i], name, line) for i in places["triple"])
+        if triple in found:
+            doubles.add(line)
+        if triple[0] == triple[2]:
+            loops.add(line)
+        found[triple] = None
+        if len(found) > MOST_TRIPLES:
+            raise UserError(f"{name}, line {line}: more than {MOST_TRIPLES:,} triples: use a part of the file.")
+        for kept, end, column in more:
+            if row[column].strip():
+                kept[triple[end]] = cell(row[column], name, line)
     if not found:
         raise UserError(f"{name} has a header and no triple.")
     notes = []
-    if doubles:
-        notes.append(f"{doubles:,} triples stand there twice and count once, the first in line {first_double}.")
-    if loops:
-        notes.append(f"{loops:,} triples lead from a node to itself, the first in line {first_loop}.")
+    if doubles.count:
+        notes.append(f"{doubles.count:,} triples stand there twice and count once, the first in line {doubles.first}.")
+    if loops.count:
+        notes.append(f"{loops.count:,} triples lead from a node to itself, the first in line {loops.first}.")
     return Graph.of(found, labels, types), notes
+
+
+@dataclass
+class Counted:
+    """How often something was met, and in which line first."""
+
+    count: int = 0
+    first: int = 0
+
+    def add(self, line: int) -> None:
+        """Once more."""
+        self.count, self.first = self.count + 1, self.first or line
 
 
 def _places(header: Sequence[str], name: str) -> dict:
     """Which column is what. Raises UserError."""
-    plain = [cell.removesuffix(":token") for cell in header]
+    plain = [one.removesuffix(":token") for one in header]
     for names in (*COLUMNS, KG):
         if set(names) <= set(plain):
             more = {column: plain.index(column) for column in plain if column not in names}
@@ -108,17 +105,6 @@ def _places(header: Sequence[str], name: str) -> dict:
     raise UserError(
         f"{name}, line 1: the columns head, relation and tail are missing; here are {', '.join(header)[:100]}."
     )
-
-
-def _cell(text: str, name: str, line: int) -> str:
-    text = " ".join(text.split())
-    if not text:
-        raise UserError(f"{name}, line {line}: a cell is empty.")
-    if text[0] in "=@":
-        raise UserError(f"{name}, line {line}: {text[:30]!r} is a formula of a spreadsheet: save the values.")
-    if len(text) > MOST_LETTERS or not text.isprintable():
-        raise UserError(f"{name}, line {line}: a name is longer than {MOST_LETTERS} letters or has control characters.")
-    return text
 
 
 def _as_table(graph: Graph) -> str:
@@ -157,7 +143,7 @@ def _graphml(text: str, name: str) -> tuple[Graph, list[str]]:
     graph = Graph.from_networkx(given)
     for text_ in (*graph.ids, *graph.labels, *graph.types, *graph.relations):
         if text_:
-            _cell(text_, name, 1)
+            cell(text_, name, 1)
     alone = int((graph.degrees == 0).sum())
     return graph, [f"{alone:,} nodes have no edge."] if alone else []
 
@@ -191,8 +177,8 @@ def _rdf(kind: str) -> Callable[[str, str], tuple[Graph, list[str]]]:
         about = {rdflib.RDFS.label, rdflib.RDF.type}
         triples = sorted((_name(h), _short(r), _name(t)) for h, r, t in made if r not in about)
         for row in triples:
-            for cell in row:
-                _cell(cell, name, 1)
+            for one in row:
+                cell(one, name, 1)
         return Graph.of(triples, labels, types, {*labels, *types}), []
 
     return read
@@ -240,11 +226,8 @@ WRITERS: dict[str, Callable[[Graph], str]] = {
 
 def read_links(path: Path) -> Iterator[tuple[str, str]]:
     """RecBole's .link: (item, entity) of each line. Raises UserError."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    if not lines or [cell.split(":")[0] for cell in lines[0].split("\t")] != ["item_id", "entity_id"]:
+    rows = rows_of(text_of(path, MOST_BYTES), path.name, "\t")
+    if [one.split(":")[0] for one in next(rows)[1]] != ["item_id", "entity_id"]:
         raise UserError(f"{path.name}, line 1: the columns item_id:token and entity_id:token are missing.")
-    for number, line in enumerate(lines[1:], 2):
-        cells = line.split("\t")
-        if len(cells) != 2:
-            raise UserError(f"{path.name}, line {number}: {len(cells)} cells, the header has 2.")
-        yield _cell(cells[0], path.name, number), _cell(cells[1], path.name, number)
+    for line, row in rows:
+        yield cell(row[0], path.name, line), cell(row[1], path.name, line)

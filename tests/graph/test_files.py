@@ -59,7 +59,7 @@ def test_the_usual_forms(name: str, text: str, tmp_path: Path) -> None:
         ("a.csv", " \n", "is empty"),
         ("a.csv", "head,relation,tail\n", "a header and no triple"),
         ("a.csv", "a,b,c\nx,y,z\n", "line 1: the columns head, relation and tail are missing; here are a, b, c"),
-        ("a.csv", "head,relation,tail\nx,y\n", "line 2: 2 cells, the header has 3"),
+        ("a.csv", "head,relation,tail\nx,y\n", "line 2: 2 cells, expected are 3"),
         ("a.csv", "head,relation,tail\nx,y,z\nx,,z\n", "line 3: a cell is empty"),
         ("a.csv", "head,relation,tail\nx,y,=1+1\n", "line 2: '=1.1' is a formula"),
         ("a.csv", "head,relation,tail\nx,y,a\x07b\n", "line 2: .*control characters"),
@@ -108,7 +108,7 @@ def test_links(tmp_path: Path) -> None:
     path.write_text("item_id:token\tentity_id:token\n1\tm.x\n", encoding="utf-8")
     assert list(read_links(path)) == [("1", "m.x")]
     path.write_text("item_id:token\tentity_id:token\n1\n", encoding="utf-8")
-    with pytest.raises(UserError, match="line 2: 1 cells"):
+    with pytest.raises(UserError, match="line 2: 1 cells, expected are 2"):
         list(read_links(path))
     path.write_text("a\tb\n", encoding="utf-8")
     with pytest.raises(UserError, match="line 1: the columns"):
