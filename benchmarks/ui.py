@@ -16,10 +16,11 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from playwright.sync_api import Browser, sync_playwright
 
+from backends.pear.settings import PearSettings, Task
 from backends.soco.settings import METHODS, SocoSettings
 from benchmarks.instruments import (
     EVENTS,
@@ -63,6 +64,12 @@ def ask_soco(n: int) -> dict[str, Any]:
     return SocoSettings(removed=10 + 7 * n % 80, method=method, text="stories").model_dump() | {"own": ""}
 
 
+def ask_pear(n: int) -> dict[str, Any]:
+    """The settings of a mixed event."""
+    task = get_args(Task)[n % 6]
+    return PearSettings(pruned=5 * (n % 16), task=task, checkpoint="keep" if n % 2 else "none").model_dump()
+
+
 def ask_spring(n: int) -> tuple[dict[str, Any], str]:
     """The settings of a cheap event, and how its answer begins."""
     step = STEPS[n % len(STEPS)]
@@ -75,7 +82,11 @@ def ask_tab(n: int) -> tuple[dict[str, Any], str]:
 
 
 # What a mixed event asks a panel's endpoint for, by its number
-MIXED: dict[str, Callable[[int], dict[str, Any]]] = {"soco": ask_soco, "tab1": lambda n: ask_tab(n)[0]}
+MIXED: dict[str, Callable[[int], dict[str, Any]]] = {
+    "soco": ask_soco,
+    "pear": ask_pear,
+    "tab1": lambda n: ask_tab(n)[0],
+}
 
 
 @dataclass(frozen=True)
