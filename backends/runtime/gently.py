@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from backends.runtime.device import give_memory_back
+
 T = TypeVar("T")
 _NICE = 15  # of 19; the threads that torch starts from there inherit it
 QUIET = 0.4  # seconds without anybody waiting before work goes on
@@ -143,3 +145,4 @@ def gently(work: Iterator[T], outdated: threading.Event | None = None, wished: b
             yield item
     finally:
         outdated.set()
+        thread.submit(give_memory_back)  # once this is done nobody waits for it
