@@ -177,7 +177,6 @@ def _choices(
     vectors, appeal, kind = world
     wanted = utility(taste, vectors, appeal, float(days[0]), s)
     noisy = wanted + rng.gumbel(size=len(wanted))
-    noisy[rng.random(len(wanted)) < s.chance * 0.5] = -np.inf  # never met
     blind = np.log(appeal) + rng.gumbel(size=len(wanted))
     picked: list[int] = []
     by_chance = rng.random(len(days)) < s.chance

@@ -92,7 +92,7 @@ class UserKNN:
         if self.k < near.shape[1]:
             least = np.partition(near, -self.k, axis=1)[:, -self.k, None]
             near[near < least] = 0
-        return np.asarray(sp.csr_array(near) @ self.train.toarray()) if near.size else np.zeros(history.shape)
+        return (sp.csr_array(near) @ self.train).toarray()
 
 
 @dataclass(frozen=True)

@@ -145,4 +145,5 @@ def gently(work: Iterator[T], outdated: threading.Event | None = None, wished: b
             yield item
     finally:
         outdated.set()
-        thread.submit(give_memory_back)  # once this is done nobody waits for it
+        with contextlib.suppress(RuntimeError):  # the process is ending
+            thread.submit(give_memory_back)

@@ -9,14 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from demos import PANELS
 from tests.conftest import PATIENCE, settled
 from tests.fakes.pictures import some, zipped
 from tests.fakes.weights import served_with
 
-pytestmark = pytest.mark.skipif(
-    not any("pear" in name for name in PANELS), reason="the panel is not listed until its adapters are trained"
-)
 DRAWN = 60_000 * PATIENCE
 SAID = re.compile(
     r"At (\d+) % pruned(?:, edited by hand,)? (\d+) of (\d+) adapters are gone, .*: right after the prune ([\d.]+) % "
